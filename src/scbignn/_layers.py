@@ -1,0 +1,56 @@
+"""Layers whose randomness is an argument: nothing here reads or moves torch's global random state."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def linear(d_in: int, d_out: int, generator: torch.Generator, *, bias: bool = True, gain: float = 1.0) -> nn.Linear:
+    """A linear layer with Xavier-uniform weights, and biases uniform within 1 / sqrt(d_in)."""
+    layer = nn.utils.skip_init(nn.Linear, d_in, d_out, bias=bias)
+    nn.init.xavier_uniform_(layer.weight, gain=gain, generator=generator)
+    if bias:
+        nn.init.uniform_(layer.bias, -1 / math.sqrt(d_in), 1 / math.sqrt(d_in), generator=generator)
+    return layer
+
+
+def mlp(d_in: int, d_hidden: int, d_out: int, generator: torch.Generator) -> nn.Sequential:
+    """One hidden layer of ReLU units: (..., d_in) -> (..., d_out)."""
+    return nn.Sequential(linear(d_in, d_hidden, generator), nn.ReLU(), linear(d_hidden, d_out, generator))
+
+
+@torch.no_grad()
+def standardize_inputs(layer: nn.Linear, mean: Tensor, std: Tensor) -> None:
+    """Change initial weights so that the layer acts as if its inputs had mean 0 and standard deviation 1.
+
+    The layer computes W ((x - mean) / std) + b at first, and is free to leave that. Without it, inputs whose common
+    part is large beside their differences (a mean over hundreds of genes, log counts) make learning crawl.
+
+    Parameters
+    ----------
+    layer
+        With bias; changed in place.
+    mean, std
+        Of the inputs, broadcastable to (d_in,). Inputs that hardly vary are centred but not scaled up.
+    """
+    std = torch.where(std > 1e-6 * (mean.abs() + 1), std, 1)
+    layer.weight.div_(std)
+    layer.bias.sub_(layer.weight @ mean.expand(layer.in_features))
+
+
+class Dropout(nn.Module):
+    """Inverted dropout with masks from a generator of its own."""
+
+    def __init__(self, probability: float, seed: torch.Generator) -> None:
+        super().__init__()
+        self.probability = probability
+        self.generator = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0:
+            return x
+        keep = 1 - self.probability
+        return x * torch.empty_like(x).bernoulli_(keep, generator=self.generator) / keep

@@ -1,0 +1,18 @@
+"""Cell graphs, independent of any framework: neighbours, mean aggregation, homophily."""
+
+from ._connectivities import connectivities
+from ._homophily import homophily, homophily_per_label
+from ._knn import Neighbors, nearest_neighbors
+from ._mean import choose_engine, neighbor_mean
+from ._product import SparseProduct
+
+__all__ = [
+    "Neighbors",
+    "SparseProduct",
+    "choose_engine",
+    "connectivities",
+    "homophily",
+    "homophily_per_label",
+    "nearest_neighbors",
+    "neighbor_mean",
+]
