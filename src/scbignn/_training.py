@@ -1,0 +1,279 @@
+"""The training loop that every method shares: device, optimiser, early stopping, progress, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ._settings import settings
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device that `"auto"` or a name stands for.
+
+    Raises
+    ------
+    ValueError
+        torch does not know the name, or has no such device here.
+    """
+    if device == "auto":
+        device = settings.device
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f'device={str(device)!r} cannot be used ({str(error).splitlines()[0]}). Use device="auto" or "cpu".'
+        raise ValueError(msg) from error
+    return torch.device(device)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long one stage trains, and how fast."""
+
+    n_epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    weight_decay: float
+    patience: int
+
+    def rate(self, step: int) -> float:
+        """One cycle: a linear rise over the first tenth of all steps, then a half cosine down to zero."""
+        total = self.n_epochs * self.steps_per_epoch
+        warm_up = max(1, total // 10)
+        if step < warm_up:
+            return self.learning_rate * (step + 1) / warm_up
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+@dataclass
+class Epoch:
+    """One row of a training history."""
+
+    loss: float
+    val_loss: float = math.nan
+    val_accuracy: float = math.nan
+    selected: bool = False
+
+
+def progress_bar(n_epochs: int) -> tqdm:
+    """A bar over all epochs of a run, as `settings.progress` wants it."""
+    return tqdm(total=n_epochs, unit="epoch", disable=not settings.progress)
+
+
+Step = Callable[[Tensor], None]
+
+
+def train(
+    module: nn.Module,
+    run_epoch: Callable[[Step], float],
+    validate: Callable[[], tuple[float, float]] | None,
+    schedule: Schedule,
+    *,
+    progress: tqdm,
+    keeper: Keeper,
+) -> list[Epoch]:
+    """Train with Adam; with validation, stop early and return to the weights of the lowest validation loss.
+
+    Parameters
+    ----------
+    module
+        What is trained, in place.
+    run_epoch
+        Runs one epoch: hands each batch's loss to the `Step` it is given, and returns the epoch's mean loss.
+    validate
+        Gives loss and accuracy on cells that are kept out of training, or None where there are none.
+    schedule
+        Epochs, rate, patience.
+    progress
+        Moves on by one an epoch.
+    keeper
+        Offered the whole state after each epoch; what it holds of an interrupted run is where training goes on.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), weight_decay=schedule.weight_decay)
+    epochs: list[Epoch] = []
+    best = {name: value.clone() for name, value in module.state_dict().items()}
+    interrupted = keeper.interrupted_stage()
+    if interrupted:
+        epochs = [Epoch(**row) for row in interrupted.rows]
+        best = interrupted.part("best")
+        module.load_state_dict(interrupted.part("module"))
+        _load_adam(optimizer, interrupted.part("adam"))
+    n_steps = len(epochs) * schedule.steps_per_epoch
+
+    def step(loss: Tensor) -> None:
+        nonlocal n_steps
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(n_steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        n_steps += 1
+
+    while len(epochs) < schedule.n_epochs and _epochs_since_best(epochs) < schedule.patience:
+        module.train()
+        epoch = Epoch(run_epoch(step))
+        module.eval()
+        if validate:
+            epoch.val_loss, epoch.val_accuracy = validate()
+        if not epoch.val_loss >= _lowest(epochs):  # also where there is no validation: then the last epoch counts
+            best = {name: value.clone() for name, value in module.state_dict().items()}
+            for earlier in epochs:
+                earlier.selected = False
+            epoch.selected = True
+        epochs.append(epoch)
+        progress.update()
+        progress.set_postfix(loss=f"{epoch.loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+        keeper.offer(epochs, {"module": module.state_dict(), "best": best, "adam": _adam_state(optimizer)})
+
+    module.load_state_dict(best)
+    module.eval()
+    progress.total -= schedule.n_epochs - len(epochs)
+    progress.refresh()
+    return epochs
+
+
+def _lowest(epochs: list[Epoch]) -> float:
+    return min((epoch.val_loss for epoch in epochs if not math.isnan(epoch.val_loss)), default=math.inf)
+
+
+def _epochs_since_best(epochs: list[Epoch]) -> int:
+    return next((age for age, epoch in enumerate(reversed(epochs)) if epoch.selected), 0)
+
+
+def _adam_state(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def _load_adam(optimizer: torch.optim.Adam, flat: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in flat.items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@dataclass
+class Stage:
+    """The state of a stage that was interrupted."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors below `name/`."""
+        return below(self.tensors, name)
+
+
+def below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors whose key starts with `name/`, by the rest of their key."""
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+
+
+def prefixed(**parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Several dictionaries of tensors as one, keys `part/key`: the inverse of :func:`below`."""
+    return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.items()}
+
+
+class Keeper:
+    """Keeps a run that consists of stages in one safetensors file, so that it goes on where it was interrupted.
+
+    After each finished stage, and within a stage at most every `interval` seconds, the file is replaced as a whole:
+    a crash while writing leaves the file before it. Random generators are kept too, so a resumed run ends with the
+    same numbers as one that was never interrupted.
+
+    Parameters
+    ----------
+    path
+        The file, or None to keep nothing.
+    fingerprint
+        What the run depends on. A file with another fingerprint is refused, not overwritten.
+    generator
+        Draws everything that is random after the start.
+    interval
+        Seconds between two writes within a stage.
+
+    Raises
+    ------
+    ValueError
+        The file holds another run, or is no checkpoint.
+    """
+
+    def __init__(
+        self, path: Path | None, fingerprint: dict[str, Any], generator: torch.Generator, *, interval: float = 60.0
+    ) -> None:
+        self.n_finished = 0
+        self.finished: dict[str, Tensor] = {}
+        self.history: list[dict[str, Any]] = []
+        self._path, self._generator, self._interval = path, generator, interval
+        self._fingerprint = json.loads(json.dumps(fingerprint))
+        self._interrupted: Stage | None = None
+        self._written = time.monotonic()
+        if path is not None and path.exists():
+            self._read(path)
+
+    def interrupted_stage(self) -> Stage | None:
+        """What is known of the stage that was interrupted; handed out once."""
+        stage, self._interrupted = self._interrupted, None
+        return stage
+
+    def offer(self, epochs: list[Epoch], parts: dict[str, dict[str, Tensor]]) -> None:
+        """State within a stage: written if the last write is long enough ago."""
+        if self._path is not None and time.monotonic() - self._written >= self._interval:
+            self._write(Stage(prefixed(**parts), [vars(epoch) for epoch in epochs]))
+
+    def finish_stage(self, tensors: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
+        """State after a stage: `tensors` and `history` of all stages so far."""
+        self.n_finished += 1
+        self.finished, self.history = tensors, history
+        if self._path is not None:
+            self._write(Stage())
+
+    def _write(self, stage: Stage) -> None:
+        tensors = prefixed(finished=self.finished, stage=stage.tensors)
+        tensors["generator"] = self._generator.get_state()
+        about = {
+            "fingerprint": self._fingerprint,
+            "n_finished": self.n_finished,
+            "history": self.history,
+            "rows": stage.rows,
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_name(f"{self._path.name}.part")
+        save_file({key: value.contiguous() for key, value in tensors.items()}, part, {"scbignn": json.dumps(about)})
+        part.replace(self._path)
+        self._written = time.monotonic()
+
+    def _read(self, path: Path) -> None:
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads(file.metadata()["scbignn"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except Exception as error:
+            msg = f"{path} is not a checkpoint of scbignn. Name another file with checkpoint=, or remove this one."
+            raise ValueError(msg) from error
+        changed = [key for key, value in self._fingerprint.items() if about["fingerprint"].get(key) != value]
+        if changed:
+            msg = (
+                f"{path} holds a run that differs from this one in {', '.join(changed)}. "
+                "Name another file with checkpoint=, or remove this one."
+            )
+            raise ValueError(msg)
+        self.n_finished, self.history = about["n_finished"], about["history"]
+        self.finished = below(tensors, "finished")
+        self._generator.set_state(tensors["generator"])
+        if about["rows"]:
+            self._interrupted = Stage(below(tensors, "stage"), about["rows"])

@@ -1,0 +1,115 @@
+"""From expression and labels to everything scBiGNN says about cells and genes: the whole wing, on arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.decomposition import PCA
+
+from ..graph import Neighbors, homophily, homophily_per_label, nearest_neighbors
+from ..graph._mean import Engine
+from ._config import Config
+from ._em import Fit, fit
+from ._expression import normalize, top_variance_genes
+from ._importance import gene_importance, mean_attention
+
+#: Principal components of the graph that the learned one is compared with.
+_N_COMPONENTS = 50
+
+
+@dataclass(frozen=True)
+class Homophily:
+    """Share of edges within one label, among labelled cells."""
+
+    learned: float
+    """Of the graph of h."""
+    raw: float
+    """Of the graph, with the same k, of principal components of the normalised expression."""
+    learned_per_label: np.ndarray
+    """(C,) float64, over the edges that leave the cells of one label."""
+    raw_per_label: np.ndarray
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """N cells, M genes of which T entered, C labels."""
+
+    fit: Fit
+    genes: np.ndarray
+    """(T,) columns of the expression matrix that entered, ascending."""
+    attention: sp.csr_matrix
+    """(T, T) float32, mean attention between them."""
+    importance: np.ndarray
+    """(T,) float64, attention received."""
+    homophily: Homophily
+
+
+def annotate_cells(
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    device: torch.device,
+    engine: Engine,
+    seed: int,
+    checkpoint: Path | None = None,
+    fingerprint: dict[str, Any] | None = None,
+) -> Annotation:
+    """Normalise, choose genes, run EM, and read attention and homophily off the result.
+
+    Parameters
+    ----------
+    x
+        Expression on a linear scale, CSR, shape (N, M), no empty row.
+    y
+        Label codes, shape (N,); -1 where unlabelled.
+    n_labels
+        C.
+    device, engine, seed, checkpoint, fingerprint
+        As in :func:`scbignn.annotation.fit`.
+    """
+    x = normalize(x, config.target_sum)
+    genes = top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
+    x = x[:, genes].tocsr()
+    found = fit(
+        x,
+        y,
+        n_labels,
+        config,
+        device=device,
+        engine=engine,
+        seed=seed,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint,
+    )
+    attention = mean_attention(found.gene_gnn, x, min_count=config.min_count, device=device)
+    return Annotation(
+        fit=found,
+        genes=genes,
+        attention=attention,
+        importance=gene_importance(attention),
+        homophily=_homophily(found.neighbors, x, y, n_labels, device=device, seed=seed),
+    )
+
+
+def _homophily(
+    learned: Neighbors, x: sp.csr_matrix, y: np.ndarray, n_labels: int, *, device: torch.device, seed: int
+) -> Homophily:
+    raw = raw_neighbors(x, learned.indices.shape[1], device=device, seed=seed)
+    graphs = learned.distance_matrix(), raw.distance_matrix()
+    return Homophily(
+        *(homophily(graph, y) for graph in graphs), *(homophily_per_label(graph, y, n_labels) for graph in graphs)
+    )
+
+
+def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:
+    """kNN graph of the principal components of normalised expression: the graph one has without learning."""
+    n_components = min(_N_COMPONENTS, min(x.shape) - 1)
+    components = PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x)
+    return nearest_neighbors(components, k, device=device, seed=seed)

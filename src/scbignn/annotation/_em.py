@@ -1,0 +1,363 @@
+"""Variational EM between the gene-level GNN q and the cell-level GNN p (arXiv 2312.10310, Eqs. 1 and 9, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
+from ..graph import Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
+from ..graph._mean import Aggregate, Engine
+from ._cell_gnn import CellGNN
+from ._config import Config
+from ._expression import mean_and_variance
+from ._gene_gnn import GeneGNN
+from ._tokens import Tokens
+
+#: Labelled cells that set the scale of a new gene-level network.
+_START_CELLS = 256
+#: Cells in a batch of inference; buckets bound its memory.
+_INFERENCE_BATCH = 2048
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What EM learned about N cells, T genes, C labels."""
+
+    p: np.ndarray
+    """(N, C) float32, cell-level probabilities."""
+    q: np.ndarray
+    """(N, C) float32, gene-level probabilities."""
+    h: np.ndarray
+    """(N, d) float32, the embedding that the last graph was built from."""
+    neighbors: Neighbors
+    """The learned kNN graph of h."""
+    gene_gnn: GeneGNN
+    history: list[dict[str, Any]]
+    """One row an epoch: round, step, epoch, loss, val_loss, val_accuracy, selected."""
+
+
+def fit(
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    device: torch.device,
+    engine: Engine,
+    seed: int,
+    checkpoint: Path | None = None,
+    fingerprint: dict[str, Any] | None = None,
+) -> Fit:
+    """Pre-train q, then alternate M-steps of p and E-steps of q.
+
+    Parameters
+    ----------
+    x
+        Normalised expression of the top genes, CSR float32, shape (N, T).
+    y
+        Label codes, shape (N,); -1 where unlabelled.
+    n_labels
+        C.
+    device, engine
+        Where to compute, and what aggregates over the cell graph.
+    seed
+        Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
+    checkpoint, fingerprint
+        File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
+    """
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed)
+    fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
+    keeper = Keeper(checkpoint, fingerprint, em.generator)
+    em.restore(keeper.finished, keeper.history)
+    stages = em.stages()
+    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
+        for number, (round_, step, schedule) in enumerate(stages):
+            if number < keeper.n_finished:
+                bar.update(schedule.n_epochs)
+                continue
+            bar.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
+            run = {"pretrain": em.pretrain, "M": em.m_step, "E": em.e_step}[step]
+            epochs = run(round_, schedule, progress=bar, keeper=keeper)
+            em.history += [
+                {"round": round_, "step": step, "epoch": number, **vars(epoch)} for number, epoch in enumerate(epochs)
+            ]
+            keeper.finish_stage(em.tensors(), em.history)
+    return em.result()
+
+
+class _EM:
+    """The two networks, the cells they see, and the beliefs they hand each other."""
+
+    def __init__(
+        self,
+        x: sp.csr_matrix,
+        y: np.ndarray,
+        n_labels: int,
+        config: Config,
+        *,
+        device: torch.device,
+        engine: Engine,
+        seed: int,
+    ) -> None:
+        self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.tokens = Tokens(x, device)
+        self.x = SparseProduct(x, device)
+        self.labels = torch.from_numpy(y).to(device)
+        self.train_cells, self.validation_cells = validation_split(
+            y, config.validation_fraction, np.random.default_rng(seed)
+        )
+        # Validation cells train as unlabelled ones do: their expression is seen, their labels are not.
+        self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
+        gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
+        self.gene_mean, self.gene_std = gene_mean.float(), gene_variance.sqrt().float()
+        self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
+        self.q = self.p = self.h = self.neighbors = None
+        self.history: list[dict[str, Any]] = []
+
+    def new_gene_gnn(self, round_: int) -> GeneGNN:
+        init = self._init_generator(round_)
+        mean_length = max(1.0, float(self.tokens.lengths.mean()))
+        network = GeneGNN(
+            self.config,
+            self.tokens.shape[1],
+            self.n_labels,
+            mean_length=mean_length,
+            init=init,
+            noise=self.generator,
+        ).to(self.device)
+        order = torch.randperm(len(self.train_cells), generator=init).numpy()
+        network.start(self.tokens, self.train_cells[order[:_START_CELLS]])
+        return network
+
+    def new_cell_gnn(self, round_: int, mean: Aggregate) -> CellGNN:
+        init = self._init_generator(round_)
+        network = CellGNN(self.config, self.tokens.shape[1], self.n_labels, init=init, noise=self.generator).to(
+            self.device
+        )
+        network.start(self.x, self.h, mean, gene_mean=self.gene_mean, gene_std=self.gene_std)
+        return network
+
+    def _init_generator(self, round_: int) -> torch.Generator:
+        return torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, round_]).generate_state(1)[0]))
+
+    # --- stages -----------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[tuple[int, str, Schedule]]:
+        """Round, step and schedule, in the order of Algorithm 1."""
+        config = self.config
+        n_pairs = (len(self.train_cells) + len(self.unlabelled_cells)) / (2 * config.batch_size)
+        pretrain = self._schedule(
+            config.gene_learning_rate,
+            config.pretrain_epochs,
+            steps=round(len(self.train_cells) / config.batch_size),
+            at_least=config.pretrain_updates,
+        )
+        e_step = self._schedule(
+            config.e_step_learning_rate, config.e_step_epochs, steps=round(n_pairs), at_least=config.e_step_updates
+        )
+        m_step = self._schedule(config.cell_learning_rate, config.m_step_updates)
+        stages = [(0, "pretrain", pretrain)]
+        for round_ in range(1, config.n_rounds + 1):
+            stages += [(round_, "M", m_step), (round_, "E", e_step)]
+        if config.final_m_step:
+            stages.append((config.n_rounds + 1, "M", m_step))
+        return stages
+
+    def _schedule(self, rate: float, n_epochs: int, *, steps: int = 1, at_least: int = 0) -> Schedule:
+        steps = max(1, steps)
+        n_epochs = max(n_epochs, -(-at_least // steps))
+        return Schedule(
+            n_epochs=n_epochs,
+            steps_per_epoch=steps,
+            learning_rate=rate,
+            weight_decay=self.config.weight_decay,
+            patience=max(1, round(self.config.patience * n_epochs)),
+        )
+
+    def pretrain(self, _round: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
+        """Cross-entropy of q on labelled cells."""
+
+        def run_epoch(step: Step) -> float:
+            total = 0.0
+            for cells in np.array_split(self._shuffled(self.train_cells), schedule.steps_per_epoch):
+                logits = self._gene_logits(cells)
+                loss = F.cross_entropy(logits, self.labels[self._tensor(cells)])
+                step(loss)
+                total += loss.item()
+            return total / schedule.steps_per_epoch
+
+        return train(self.gene_gnn, run_epoch, self._validator(self._gene_logits), schedule, **loop)
+
+    def m_step(self, round_: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
+        """Eq. 9 for theta: p learns the labels of V_L and pseudo-labels y ~ q on V_U, on the graph of the new h."""
+        self._gene_beliefs()
+        mean = self._mean_over_neighbors()
+        if self.cell_gnn is None or not self.config.warm_start:
+            self.cell_gnn = self.new_cell_gnn(round_, mean)
+        labelled, unlabelled = self._tensor(self.train_cells), self._tensor(self.unlabelled_cells)
+
+        def run_epoch(step: Step) -> float:
+            logits = self._cell_logits(mean)
+            pseudo = self._pseudo_labels(self.q[unlabelled])
+            loss = F.cross_entropy(logits[labelled], self.labels[labelled], reduction="sum")
+            loss = loss + F.cross_entropy(logits[unlabelled], pseudo, reduction="sum")
+            loss = loss / len(logits)
+            step(loss)
+            return loss.item()
+
+        validate = self._validator(lambda cells: self._cell_logits(mean)[self._tensor(cells)])
+        epochs = train(self.cell_gnn, run_epoch, validate, schedule, **loop)
+        self._cell_beliefs(mean)
+        return epochs
+
+    def e_step(self, round_: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
+        """Eq. 9 for phi: q learns pseudo-labels y ~ p on V_U and, weighted by beta, the labels of V_L."""
+        if not self.config.warm_start:
+            self.gene_gnn = self.new_gene_gnn(round_)
+        n_labelled, n_unlabelled = len(self.train_cells), len(self.unlabelled_cells)
+        share = n_unlabelled / (n_labelled + n_unlabelled) if self.config.e_step_weights == "sums" else 0.5
+
+        def run_epoch(step: Step) -> float:
+            total = 0.0
+            n_cells = schedule.steps_per_epoch * self.config.batch_size
+            batches = zip(
+                np.split(self._stream(self.train_cells, n_cells), schedule.steps_per_epoch),
+                np.split(self._stream(self.unlabelled_cells, n_cells), schedule.steps_per_epoch),
+                strict=True,
+            )
+            for labelled, unlabelled in batches:
+                logits = self._gene_logits(np.concatenate([labelled, unlabelled]))
+                pseudo = self._pseudo_labels(self.p[self._tensor(unlabelled)])
+                known = F.cross_entropy(logits[: len(labelled)], self.labels[self._tensor(labelled)])
+                believed = F.cross_entropy(logits[len(labelled) :], pseudo)
+                loss = share * believed + self.config.beta * (1 - share) * known
+                step(loss)
+                total += loss.item()
+            return total / schedule.steps_per_epoch
+
+        return train(self.gene_gnn, run_epoch, self._validator(self._gene_logits), schedule, **loop)
+
+    # --- beliefs ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _gene_beliefs(self) -> None:
+        """Set h and q of every cell, and the kNN graph of h."""
+        self.gene_gnn.eval()
+        everyone = np.arange(len(self.labels))
+        batches = np.array_split(everyone, -(-len(everyone) // _INFERENCE_BATCH))
+        self.h = torch.cat([self.gene_gnn(self.tokens, cells) for cells in batches])
+        self.q = self.gene_gnn.logits(self.h).softmax(1)
+        self.neighbors = self._nearest_neighbors()
+
+    def _nearest_neighbors(self) -> Neighbors:
+        return nearest_neighbors(self.h.cpu().numpy(), self.config.n_neighbors, device=self.device, seed=self.seed)
+
+    @torch.no_grad()
+    def _cell_beliefs(self, mean: Aggregate) -> None:
+        self.cell_gnn.eval()
+        self.p = self._cell_logits(mean).softmax(1)
+
+    def _mean_over_neighbors(self) -> Aggregate:
+        return neighbor_mean(cell_graph(self.neighbors, self.config), self.engine, self.device)
+
+    def _gene_logits(self, cells: np.ndarray) -> Tensor:
+        return self.gene_gnn.logits(self.gene_gnn(self.tokens, cells))
+
+    def _cell_logits(self, mean: Aggregate) -> Tensor:
+        return self.cell_gnn(self.x, self.h, mean)
+
+    def _pseudo_labels(self, belief: Tensor) -> Tensor:
+        """What stands for the unknown labels in a loss: codes (n,), or with "soft" the belief itself (n, C)."""
+        if self.config.pseudo_labels == "soft":
+            return belief
+        if self.config.pseudo_labels == "hard":
+            return belief.argmax(1)
+        return torch.multinomial(belief, 1, generator=self.generator)[:, 0]
+
+    def _validator(self, logits: Callable[[np.ndarray], Tensor]) -> Callable[[], tuple[float, float]] | None:
+        """Loss and accuracy of `logits` on the validation cells; None where there are none."""
+        if not len(self.validation_cells):
+            return None
+        labels = self.labels[self._tensor(self.validation_cells)]
+
+        @torch.no_grad()
+        def validate() -> tuple[float, float]:
+            found = logits(self.validation_cells)
+            return F.cross_entropy(found, labels).item(), (found.argmax(1) == labels).float().mean().item()
+
+        return validate
+
+    # --- random streams of cells ------------------------------------------------------------------------------------
+
+    def _shuffled(self, cells: np.ndarray) -> np.ndarray:
+        order = torch.randperm(len(cells), generator=self.generator, device=self.device)
+        return cells[order.cpu().numpy()]
+
+    def _stream(self, cells: np.ndarray, length: int) -> np.ndarray:
+        """`length` cells: one shuffle of all after another."""
+        return np.concatenate([self._shuffled(cells) for _ in range(-(-length // len(cells)))])[:length]
+
+    def _tensor(self, cells: np.ndarray) -> Tensor:
+        return torch.from_numpy(cells).to(self.device)
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the stages to come depend on."""
+        if self.cell_gnn is None:
+            return prefixed(gene_gnn=self.gene_gnn.state_dict())
+        beliefs = {"p": self.p, "q": self.q, "h": self.h}
+        return prefixed(gene_gnn=self.gene_gnn.state_dict(), cell_gnn=self.cell_gnn.state_dict(), beliefs=beliefs)
+
+    def restore(self, tensors: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
+        """The inverse of :meth:`tensors`; nothing where no stage was finished."""
+        if not tensors:
+            return
+        self.gene_gnn.load_state_dict(below(tensors, "gene_gnn"))
+        self.history = list(history)
+        beliefs = below(tensors, "beliefs")
+        if beliefs:
+            self.p, self.q, self.h = (beliefs[name].to(self.device) for name in "pqh")
+            self.neighbors = self._nearest_neighbors()
+            self.cell_gnn = self.new_cell_gnn(0, self._mean_over_neighbors())
+            self.cell_gnn.load_state_dict(below(tensors, "cell_gnn"))
+
+    def result(self) -> Fit:
+        """p, and what it rests on, from the last M-step."""
+        p, q, h = (belief.cpu().numpy() for belief in (self.p, self.q, self.h))
+        return Fit(p=p, q=q, h=h, neighbors=self.neighbors, gene_gnn=self.gene_gnn, history=self.history)
+
+
+def validation_split(y: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Labelled cells to train on and to validate on: of each label the given share, rounded, never its last cell.
+
+    Returns two sorted arrays of cell numbers; the second may be empty.
+    """
+    validation = [np.empty(0, dtype=np.int64)]
+    for label in np.unique(y[y >= 0]):
+        cells = np.flatnonzero(y == label)
+        n_validation = min(round(fraction * len(cells)), len(cells) - 1)
+        validation.append(rng.permutation(cells)[:n_validation])
+    validation = np.sort(np.concatenate(validation))
+    return np.setdiff1d(np.flatnonzero(y >= 0), validation), validation
+
+
+def cell_graph(neighbors: Neighbors, config: Config) -> sp.csr_matrix:
+    """A_c as the config wants it: directed kNN edges, also reversed, with self-loops."""
+    graph = neighbors.distance_matrix()
+    graph.data[:] = 1  # an edge is an edge also where the distance is 0
+    if config.symmetric_graph:
+        graph = graph.maximum(graph.T).tocsr()
+    if config.self_loops:
+        graph = (graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)).tocsr()
+    return graph

@@ -1,0 +1,72 @@
+"""Cells as variable-length sequences of expressed genes, batched by length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+#: A bucket closes when padding could more than this multiply its T x T matrices ...
+_MAX_WASTE = 1.25
+#: ... or when those matrices would hold more entries than this.
+_MAX_PAIRS = 2_000_000
+
+
+class Bucket(NamedTuple):
+    """Cells of similar length, padded to the longest. b cells, T positions."""
+
+    rows: Tensor
+    """(b,) places of these cells in the batch they were asked for."""
+    genes: Tensor
+    """(b, T) columns of the expressed genes; 0 where padded."""
+    values: Tensor
+    """(b, T) normalised expression; 0 where padded."""
+    expressed: Tensor
+    """(b, T) bool: False where padded."""
+
+
+class Tokens:
+    """The expressed genes of every cell: the stored entries of a CSR matrix, on a device.
+
+    Parameters
+    ----------
+    x
+        Normalised expression, CSR, shape (N, T), no stored zeros.
+    device
+        Where batches are assembled.
+    """
+
+    def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
+        self.shape = x.shape
+        self.lengths = np.diff(x.indptr)
+        self._starts = torch.tensor(x.indptr[:-1], dtype=torch.int64, device=device)
+        self._genes = torch.tensor(x.indices, dtype=torch.int64, device=device)
+        self._values = torch.tensor(x.data, dtype=torch.float32, device=device)
+
+    def buckets(self, cells: np.ndarray) -> Iterator[Bucket]:
+        """The cells that express a gene, sorted by length and cut into buckets; cells without one are left out."""
+        rows = np.argsort(self.lengths[cells], kind="stable")
+        lengths = self.lengths[cells[rows]]
+        start = np.searchsorted(lengths, 0, side="right")
+        while start < len(rows):
+            stop = np.searchsorted(lengths, int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
+            pairs = np.arange(1, stop - start + 1) * lengths[start:stop].astype(np.int64) ** 2
+            stop = start + max(1, np.searchsorted(pairs, _MAX_PAIRS, side="right"))
+            yield self._pad(rows[start:stop], cells, int(lengths[stop - 1]))
+            start = stop
+
+    def _pad(self, rows: np.ndarray, batch: np.ndarray, n_positions: int) -> Bucket:
+        device = self._values.device
+        cells = torch.from_numpy(batch[rows]).to(device)
+        lengths = torch.from_numpy(self.lengths[batch[rows]]).to(device)
+        position = torch.arange(n_positions, device=device)
+        expressed = position < lengths[:, None]
+        entry = (self._starts[cells][:, None] + position).masked_fill(~expressed, 0)
+        genes = self._genes[entry].masked_fill(~expressed, 0)
+        values = self._values[entry].masked_fill(~expressed, 0)
+        return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed)
