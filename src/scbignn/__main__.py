@@ -1,0 +1,92 @@
+"""The command `scbignn`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 after one line on standard error that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    logger = logging.getLogger("scbignn")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        options.run(options)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"scbignn: error: {' '.join(str(message).split())}", file=sys.stderr)
+        return 2
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scbignn", description="Annotate single cells with graph neural networks.")
+    parser.add_argument("--version", action="version", version=f"scbignn {version('scbignn')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="label real cells that come with scanpy, and show how well that went")
+    demo.add_argument("-o", "--output", type=Path, default=Path("scbignn-demo"), help="folder to write to")
+    demo.set_defaults(run=_demo)
+
+    annotate = commands.add_parser("annotate", help="label the unlabelled cells of an h5ad file")
+    annotate.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
+    annotate.add_argument("--labels-key", required=True, help="column of obs with the known labels")
+    annotate.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
+    annotate.add_argument("--unlabeled-category", default="Unknown", help="label of the cells to label")
+    annotate.add_argument("--layer", help="layer to use instead of X")
+    annotate.add_argument("--key-added", default="scbignn", help="name of the slots to write")
+    annotate.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    annotate.add_argument("--backend", default="auto", choices=["auto", "dgl", "torch"], help="cell graph engine")
+    annotate.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
+    annotate.set_defaults(run=_annotate)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from ._demo import demo
+
+    demo(options.output)
+
+
+def _annotate(options: argparse.Namespace) -> None:
+    import anndata
+
+    from . import tl
+
+    if not options.input.is_file():
+        msg = f"there is no file {options.input}. Give the path of an h5ad file."
+        raise FileNotFoundError(msg)
+    if not options.output.parent.is_dir():
+        msg = f"there is no folder {options.output.parent}. Create it, or write elsewhere with -o."
+        raise FileNotFoundError(msg)
+    adata = anndata.read_h5ad(options.input)
+    tl.annotate(
+        adata,
+        options.labels_key,
+        unlabeled_category=options.unlabeled_category,
+        layer=options.layer,
+        key_added=options.key_added,
+        device=options.device,
+        backend=options.backend,
+        rng=options.seed,
+        checkpoint=options.checkpoint,
+    )
+    adata.write_h5ad(options.output)
+    print(f"wrote {options.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Every check of what a user hands over; every message ends with what to do next."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from natsort import natsorted
+
+logger = logging.getLogger(__name__)
+
+#: Cells looked at to tell counts from log-transformed values.
+_SAMPLE = 1000
+#: log1p of anything plausible stays below this in every base.
+_MAX_LOG = 30.0
+_LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What a matrix was found to hold."""
+
+    slot: str
+    """Where it lies: "X" or "layers['...']"."""
+    kind: Literal["counts", "normalized", "log1p"]
+    """Integer counts; non-integer values on a linear scale; log1p of either."""
+    base: str = ""
+    """Base of the logarithm: "e", "2", "10", or "" where there is none."""
+
+    def __str__(self) -> str:
+        return f"log1p values (base {self.base})" if self.kind == "log1p" else self.kind
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A label column as codes."""
+
+    codes: np.ndarray
+    """int64, shape (n_obs,); -1 for the cells to label."""
+    names: list[str]
+    """Labels in natural order; `codes` counts in it."""
+
+
+def check_anndata(adata: AnnData) -> None:
+    """An AnnData in memory whose cells and genes have unique names."""
+    if not isinstance(adata, AnnData):
+        msg = f"adata is a {type(adata).__name__}, not an AnnData. Build one with anndata.AnnData(X, obs=..., var=...)."
+        raise TypeError(msg)
+    if adata.isbacked:
+        msg = "adata is backed by a file, which this function does not support. Use adata = adata.to_memory() first."
+        raise ValueError(msg)
+    for axis, index, mend in (
+        ("cell", adata.obs_names, "adata.obs_names_make_unique()"),
+        ("gene", adata.var_names, "adata.var_names_make_unique()"),
+    ):
+        if not index.is_unique:
+            repeated = index[index.duplicated()].unique()
+            msg = f"{len(repeated)} {axis} names occur more than once ({_some(repeated)}). Use {mend} first."
+            raise ValueError(msg)
+
+
+def check_new_key(key_added: str, labels_key: str) -> None:
+    """A name that can be a slot and does not overwrite the labels."""
+    if not isinstance(key_added, str) or not key_added or "/" in key_added:
+        msg = f'key_added={key_added!r} must be a non-empty string without "/". Use for example key_added="scbignn".'
+        raise ValueError(msg)
+    if key_added == labels_key:
+        msg = f'key_added={key_added!r} would overwrite the labels. Use another name, such as "{key_added}_predicted".'
+        raise ValueError(msg)
+
+
+def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> Labels:
+    """The label column: which cells are labelled, and how.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    ValueError
+        No cell is labelled, all are, or all labels are one.
+    """
+    if labels_key not in adata.obs:
+        msg = f"adata.obs has no column {labels_key!r}. It has: {_some(adata.obs.columns, 20)}. Pass one as labels_key."
+        raise KeyError(msg)
+    column = adata.obs[labels_key]
+    unknown = (column.isna() | (column.astype(object) == unlabeled_category)).to_numpy(dtype=bool)
+    known = column.astype(object)[~unknown]
+    strings = known.map(_as_string)
+    if not known.map(lambda value: isinstance(value, str)).all():
+        logger.info("labels in obs[%r] are not strings and were converted, such as %s", labels_key, _some(strings, 3))
+    names = natsorted(strings.unique())
+    if not names:
+        msg = (
+            f"no cell has a label in adata.obs[{labels_key!r}]: all are missing or {unlabeled_category!r}. "
+            "Label some cells of each type, or pass the column that holds labels as labels_key."
+        )
+        raise ValueError(msg)
+    if len(names) == 1:
+        msg = (
+            f"adata.obs[{labels_key!r}] holds a single label, {names[0]!r}, so there is nothing to tell apart. "
+            "Label cells of at least two types."
+        )
+        raise ValueError(msg)
+    if not unknown.any():
+        msg = (
+            f"every cell has a label in adata.obs[{labels_key!r}], so there is nothing to annotate. Set the cells to "
+            f"label to {unlabeled_category!r} or NaN. To see how well labels are recovered, hide some of them: "
+            f'adata.obs["shown"] = adata.obs[{labels_key!r}].astype(object).where(np.arange(adata.n_obs) % 2 == 0), '
+            'then pass labels_key="shown".'
+        )
+        raise ValueError(msg)
+    codes = np.full(adata.n_obs, -1, dtype=np.int64)
+    codes[~unknown] = pd.Categorical(strings, categories=names).codes
+    once = [name for name, count in zip(names, np.bincount(codes[~unknown]), strict=True) if count == 1]
+    if once:
+        logger.warning("%d labels occur on one cell only (%s): expect little of them", len(once), _some(once))
+    return Labels(codes, names)
+
+
+def _as_string(value: object) -> str:
+    """A label as a string; 1.0 is "1", since a missing value turns whole numbers into floats."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
+    """The expression matrix and the name of its slot."""
+    if layer is not None and layer not in adata.layers:
+        names = [name for name in adata.layers if name is not None]
+        msg = (
+            f"adata.layers has no {layer!r}. It has: {_some(names, 20)}. Pass one as layer, or layer=None for adata.X."
+        )
+        raise KeyError(msg)
+    matrix = adata.X if layer is None else adata.layers[layer]
+    slot = "X" if layer is None else f"layers[{layer!r}]"
+    if matrix is None:
+        msg = "adata.X is empty. Set it to counts, or pass the name of a layer that holds them as layer."
+        raise ValueError(msg)
+    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
+        msg = f"adata.{slot} is a {type(matrix).__name__}. Bring it into memory first: adata = adata.to_memory()."
+        raise TypeError(msg)
+    return matrix, slot
+
+
+def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
+    """What the matrix holds, told from its values.
+
+    NaN, infinite and negative values and empty cells are looked for everywhere; counts, linear values and log1p are told apart on
+    a sample of cells.
+
+    Raises
+    ------
+    ValueError
+        The values cannot be used.
+    """
+    _check_values(x, adata, slot)
+    rows = np.unique(np.linspace(0, x.shape[0] - 1, min(_SAMPLE, x.shape[0]), dtype=np.int64))
+    sample = x[rows]
+    if (sample.data == np.round(sample.data)).all():
+        return Expression(slot, "counts")
+    if sample.data.max() <= _MAX_LOG:
+        recorded = adata.uns.get("log1p") if slot == "X" else None
+        if recorded is not None:
+            base = recorded.get("base")
+            return Expression(slot, "log1p", _base_name(base))
+        for name, base in _LOG_BASES.items():
+            if _is_proportional_to_counts(sp.csr_matrix((_expm1(sample.data, base), sample.indices, sample.indptr))):
+                return Expression(slot, "log1p", name)
+    if sample.data.max() > _MAX_LOG or _is_proportional_to_counts(sample):
+        return Expression(slot, "normalized")
+    msg = (
+        f"adata.{slot} holds non-integer values up to {sample.data.max():.3g} that look log-transformed, but neither "
+        "log1p in base e, 2 or 10 nor linear values fit them. Pass counts with layer=..., or, if you know that they "
+        'are log(1 + x), say so with adata.uns["log1p"] = {"base": None}.'
+    )
+    raise ValueError(msg)
+
+
+def undo_log1p(x: sp.csr_matrix, expression: Expression) -> sp.csr_matrix:
+    """The matrix on a linear scale: the same object where it is linear already."""
+    if expression.kind != "log1p":
+        return x
+    base = _LOG_BASES.get(expression.base) or float(expression.base)
+    return sp.csr_matrix((_expm1(x.data, base), x.indices, x.indptr), shape=x.shape)
+
+
+def _check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
+    wrong = ~np.isfinite(x.data)
+    if wrong.any():
+        msg = (
+            f"adata.{slot} holds {wrong.sum()} NaN or infinite values, the first {_where(x, wrong, adata)}. "
+            "Remove those cells or genes, or pass another matrix with layer=..."
+        )
+        raise ValueError(msg)
+    wrong = x.data < 0
+    if wrong.any():
+        raw = "adata.raw holds another matrix: try adata.raw.to_adata(). " if adata.raw is not None else ""
+        msg = (
+            f"adata.{slot} holds {wrong.sum()} negative values, the first {_where(x, wrong, adata)}: scaled or "
+            f"corrected data, which cannot be turned back into counts. {raw}Pass counts or log1p values with layer=..."
+        )
+        raise ValueError(msg)
+    empty = np.flatnonzero(np.diff(x.indptr) == 0)
+    if empty.size:
+        msg = (
+            f"{empty.size} cells have no counts in adata.{slot} ({_some(adata.obs_names[empty])}). "
+            "Remove them: sc.pp.filter_cells(adata, min_counts=1)."
+        )
+        raise ValueError(msg)
+
+
+def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
+    """Whether each row is a multiple of small integers, or all rows have the same sum."""
+    totals = np.asarray(x.sum(1, dtype=np.float64)).ravel()
+    if np.ptp(totals) <= 1e-3 * totals.mean():
+        return True
+    smallest = np.minimum.reduceat(x.data, x.indptr[:-1])
+    ratio = x.data / np.repeat(smallest, np.diff(x.indptr))
+    ratio = ratio[(ratio > 1.5) & (ratio < 20)]  # 1 itself says nothing; large ratios carry rounding
+    return ratio.size > 0 and np.mean(np.abs(ratio - np.round(ratio)) < 0.03) > 0.9
+
+
+def _expm1(values: np.ndarray, base: float) -> np.ndarray:
+    return np.expm1(values.astype(np.float64) * np.log(base)).astype(np.float32)
+
+
+def _base_name(base: float | None) -> str:
+    """The name of a base as scanpy records it, where None is e."""
+    if base is None:
+        return "e"
+    return next((name for name, value in _LOG_BASES.items() if np.isclose(value, base)), str(float(base)))
+
+
+def _where(x: sp.csr_matrix, wrong: np.ndarray, adata: AnnData) -> str:
+    entry = int(np.argmax(wrong))
+    row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
+    gene = adata.var_names[x.indices[entry]]
+    return f"{x.data[entry]:.3g} in cell {adata.obs_names[row]!r}, gene {gene!r}"
+
+
+def _some(values: object, limit: int = 5) -> str:
+    """The first few, quoted."""
+    values = list(values)
+    listed = ", ".join(repr(str(value)) for value in values[:limit]) or "none"
+    return f"{listed}, ..." if len(values) > limit else listed

@@ -1,0 +1,74 @@
+"""The name of every AnnData slot, derived from one `key_added`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def column_names(labels: list[str]) -> list[str]:
+    """Labels as names of DataFrame columns: file formats refuse "/", so it becomes "|" (and more where names clash)."""
+    names: list[str] = []
+    for label in labels:
+        name = label.replace("/", "|")
+        while name in names or (name != label and name in labels):
+            name += "|"
+        names.append(name)
+    return names
+
+
+@dataclass(frozen=True)
+class AnnotationKeys:
+    """Slots of `tl.annotate`."""
+
+    key: str
+    """obs: label; uns: everything that is not per cell or gene pair."""
+
+    @property
+    def colors(self) -> str:
+        """uns: a colour for each category of the label."""
+        return f"{self.key}_colors"
+
+    @property
+    def confidence(self) -> str:
+        """obs: probability of the label."""
+        return f"{self.key}_confidence"
+
+    @property
+    def entropy(self) -> str:
+        """obs: normalised entropy of the probabilities."""
+        return f"{self.key}_entropy"
+
+    @property
+    def disagreement(self) -> str:
+        """obs: Jensen-Shannon divergence between q and p."""
+        return f"{self.key}_disagreement"
+
+    @property
+    def embedding(self) -> str:
+        """obsm: h."""
+        return f"X_{self.key}"
+
+    @property
+    def probabilities(self) -> str:
+        """obsm: p, cells x labels."""
+        return f"{self.key}_proba"
+
+    @property
+    def gene_level_probabilities(self) -> str:
+        """obsm: q, cells x labels."""
+        return f"{self.key}_proba_q"
+
+    @property
+    def connectivities(self) -> str:
+        """obsp: symmetric weights of the learned graph."""
+        return f"{self.key}_connectivities"
+
+    @property
+    def distances(self) -> str:
+        """obsp: the learned graph itself."""
+        return f"{self.key}_distances"
+
+    @property
+    def attention(self) -> str:
+        """varp: mean gene-gene attention."""
+        return f"{self.key}_attention"

@@ -1,0 +1,5 @@
+"""Generated data with known truth."""
+
+from ._simulated import simulated
+
+__all__ = ["simulated"]

@@ -1,0 +1,25 @@
+"""What all plots share."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+#: Okabe and Ito's blue, vermillion and grey: told apart also without colour vision, and in print.
+FIRST, SECOND, THIRD = "#0072B2", "#D55E00", "#999999"
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """The given Axes, or those of a new figure of that size in inches."""
+    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+
+
+def tidy(ax: Axes) -> Axes:
+    """No frame at the top and right."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def shortened(label: str, limit: int = 28) -> str:
+    """A label that fits beside an axis."""
+    return label if len(label) <= limit else f"{label[: limit - 1]}…"

@@ -1,0 +1,5 @@
+"""Tools: one call each, results in slots of the AnnData."""
+
+from ._annotate import annotate
+
+__all__ = ["annotate"]
