@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import reference
+import scipy.sparse as sp
+
+from scbignn.annotation import normalize, top_variance_genes
+from scbignn.annotation._expression import mean_and_variance
+
+
+def counts(n=30, m=15, seed=0):
+    x = np.random.default_rng(seed).poisson(np.random.default_rng(seed + 1).gamma(0.5, 2, m), (n, m))
+    x[:, 3] = 0  # never expressed
+    x[:, 0] += 1  # no cell is empty
+    return x
+
+
+@pytest.mark.parametrize("target_sum", [1e6, 1e4, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_normalize_equals_eq_1(target_sum, dtype):
+    found = normalize(sp.csr_matrix(counts(), dtype=dtype), target_sum)
+    assert found.dtype == np.float32
+    assert found.format == "csr"
+    np.testing.assert_allclose(found.toarray(), reference.normalize(counts(), target_sum), rtol=1e-6)
+
+
+def test_normalize_does_not_see_the_scale_of_a_cell():
+    x = counts()
+    scale = np.random.default_rng(0).uniform(0.1, 10, (len(x), 1))
+    found = normalize(sp.csr_matrix(x * scale), 1e4)
+    np.testing.assert_allclose(found.toarray(), reference.normalize(x, 1e4), rtol=1e-6)
+
+
+def test_normalize_does_not_change_its_input():
+    x = sp.csr_matrix(counts(), dtype=np.float32)
+    before = x.copy()
+    normalize(x, 1e4).data[:] = 0
+    np.testing.assert_array_equal(x.toarray(), before.toarray())
+
+
+def test_mean_and_variance_equal_dense():
+    x = reference.normalize(counts(), 1e4).astype(np.float32)
+    mean, variance = mean_and_variance(sp.csr_matrix(x))
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(variance, x.astype(np.float64).var(0), rtol=1e-3, atol=1e-4)
+
+
+def test_a_constant_gene_has_no_variance():
+    x = np.broadcast_to(np.linspace(0.1, 13, 40, dtype=np.float32), (50, 40))
+    _, variance = mean_and_variance(sp.csr_matrix(x))
+    assert (variance >= 0).all()
+    np.testing.assert_allclose(variance, 0, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_top", [1, 4, 10, 14])
+@pytest.mark.parametrize("seed", range(3))
+def test_top_variance_genes_equal_reference(n_top, seed):
+    x = reference.normalize(counts(seed=seed), 1e4).astype(np.float32)
+    found = top_variance_genes(sp.csr_matrix(x), n_top)
+    np.testing.assert_array_equal(found, reference.top_variance_genes(x, n_top))
+
+
+def test_genes_without_expression_never_count():
+    x = np.random.default_rng(0).uniform(0.5, 1, (8, 5)).astype(np.float32)
+    x[:, 1] = 0
+    np.testing.assert_array_equal(top_variance_genes(sp.csr_matrix(x), 100), [0, 2, 3, 4])
+
+
+def test_ties_go_to_the_first_gene():
+    column = np.array([[0.0], [1.0], [2.0]])
+    x = np.hstack([np.ones((3, 1)), column, 2 * column, column, column])
+    np.testing.assert_array_equal(top_variance_genes(sp.csr_matrix(x), 3), [1, 2, 3])

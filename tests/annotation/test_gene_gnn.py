@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import reference
+import torch
+from small import CPU, alpha, expression, gene_gnn, generator, tiny, weights
+
+from scbignn.annotation._gene_gnn import GeneGNN
+from scbignn.annotation._tokens import Tokens
+
+VARIANTS = {
+    "one head": {"n_heads": 1},
+    "four heads": {"n_heads": 4},
+    "two layers, one head": {"n_layers": 2, "n_heads": 1},
+    "two layers, two heads": {"n_layers": 2, "n_heads": 2},
+    "mean read-out": {"read_out": "mean"},
+    "scaled": {"scale_attention": True, "n_layers": 2},
+    "residual": {"residual": True, "n_layers": 2},
+    "residual from the first layer": {"residual": True, "gene_width": 8},
+    "layer norm": {"layer_norm": True, "n_layers": 2},
+    "all options": {"scale_attention": True, "residual": True, "layer_norm": True, "n_layers": 3, "read_out": "mean"},
+}
+
+
+def options(network, config):
+    return {"alpha": alpha(network), "scaled": config.scale_attention, "residual": config.residual}
+
+
+def by_reference(network, config, x):
+    return reference.embeddings(weights(network), x.toarray(), config.n_heads, config.width, **options(network, config))
+
+
+def everything(x):
+    return Tokens(x, CPU), np.arange(x.shape[0])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_embedding_equals_reference(name):
+    config = tiny(**VARIANTS[name])
+    network, x = gene_gnn(config), expression(empty=(2, 11))
+    h = network(*everything(x))
+    assert h.shape == (20, config.width)
+    np.testing.assert_allclose(h.detach(), by_reference(network, config, x), rtol=1e-4, atol=2e-5)
+
+
+def test_tokens_equal_eq_3():
+    network, x = gene_gnn(tiny()), expression()
+    w = weights(network)
+    for bucket in Tokens(x, CPU).buckets(np.arange(20)):
+        found = network.embedding(bucket).detach()
+        for row, tokens, expressed in zip(bucket.rows, found, bucket.expressed, strict=True):
+            cell = x[[row.item()]]
+            expected = reference.tokens(w, cell.indices, cell.data.astype(float))
+            np.testing.assert_allclose(tokens[expressed], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_attention_matrices_equal_reference(name):
+    config = tiny(**VARIANTS[name])
+    network, x = gene_gnn(config), expression()
+    for bucket in Tokens(x, CPU).buckets(np.arange(20)):
+        layers = network.attention(bucket)
+        assert len(layers) == config.n_layers
+        for b, row in enumerate(bucket.rows.tolist()):
+            n = int(bucket.expressed[b].sum())
+            _, expected = reference.gene_network(
+                weights(network), x[[row]].toarray()[0].astype(float), config.n_heads, **options(network, config)
+            )
+            for found, heads in zip(layers, expected, strict=True):
+                assert found.shape[1] == len(heads) == config.n_heads
+                np.testing.assert_allclose(found[b, :, :n, :n].detach(), heads, rtol=1e-4, atol=2e-5)
+                assert not found[b, :, :, n:].any()
+
+
+def test_classifier_equals_eq_6():
+    network = gene_gnn(tiny())
+    h = torch.randn(7, 8, generator=generator(3))
+    expected = reference.mlp(weights(network), "classifier", h.double().numpy())
+    np.testing.assert_allclose(network.logits(h).detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gradient_equals_finite_differences_of_the_reference(name):
+    config = tiny(**VARIANTS[name])
+    network, x = gene_gnn(config), expression(8, empty=(5,))
+    rng = np.random.default_rng(0)
+    upstream = rng.normal(size=(8, config.width))
+    (network(*everything(x)) * torch.from_numpy(upstream)).sum().backward()
+    w = weights(network)
+    gradients = {k: p.grad.double().numpy() for k, p in network.named_parameters() if p.grad is not None}
+    direction = {k: rng.normal(size=g.shape) for k, g in gradients.items()}
+
+    def value(size):
+        moved = {k: v + size * direction.get(k, 0) for k, v in w.items()}
+        chosen = options(network, config)
+        if chosen["alpha"] is not None:
+            chosen["alpha"] = moved["read_out.alpha"] / network.read_out.mean_length
+        return np.sum(reference.embeddings(moved, x.toarray(), config.n_heads, config.width, **chosen) * upstream)
+
+    along = sum(np.sum(g * direction[k]) for k, g in gradients.items())
+    assert along == pytest.approx((value(1e-6) - value(-1e-6)) / 2e-6, rel=1e-3, abs=1e-3)
+    assert {k.split(".")[0] for k in gradients} >= {"embedding", "layers"}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_cell_does_not_depend_on_the_others(name):
+    network, x = gene_gnn(tiny(**VARIANTS[name])), expression(empty=(2,))
+    tokens, cells = everything(x)
+    together = network(tokens, cells)
+    for i in cells:
+        torch.testing.assert_close(network(tokens, np.array([i])), together[[i]], rtol=1e-5, atol=1e-6)
+    order = np.random.default_rng(0).permutation(cells)
+    torch.testing.assert_close(network(tokens, order), together[order], rtol=1e-5, atol=1e-6)
+
+
+def test_padding_holds_whatever_it_likes():
+    network, x = gene_gnn(tiny(n_layers=2)), expression()
+    padded = False
+    for bucket in Tokens(x, CPU).buckets(np.arange(20)):
+        padding = ~bucket.expressed
+        noisy = bucket._replace(
+            genes=bucket.genes.masked_fill(padding, 7), values=bucket.values.masked_fill(padding, 1e3)
+        )
+        torch.testing.assert_close(network.embed(noisy), network.embed(bucket), rtol=1e-5, atol=1e-6)
+        padded |= padding.any().item()
+    assert padded
+
+
+@pytest.mark.parametrize("read_out", ["learned", "mean"])
+def test_cells_without_genes_get_zero_and_no_nan_reaches_the_gradient(read_out):
+    network, x = gene_gnn(tiny(read_out=read_out)), expression(6, empty=(0, 3))
+    h = network(*everything(x))
+    assert not h[[0, 3]].any()
+    assert h[[1, 2, 4, 5]].abs().sum(1).all()
+    network.logits(h).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_only_cells_without_genes():
+    network, x = gene_gnn(tiny()), expression(3, empty=(0, 1, 2))
+    h = network(*everything(x))
+    assert h.shape == (3, 8)
+    assert not h.any()
+    network.logits(h).sum().backward()
+
+
+def test_large_values_stay_finite():
+    network, x = gene_gnn(tiny(n_layers=2)), expression()
+    x.data *= 1e3
+    assert torch.isfinite(network(*everything(x))).all()
+
+
+def test_dropout_acts_before_the_classifier_in_training_only():
+    network = gene_gnn(tiny(dropout=0.5))
+    h = torch.randn(50, 8, generator=generator(2))
+    assert torch.equal(network.logits(h), network.logits(h))
+    network.train()
+    assert not torch.equal(network.logits(h), network.logits(h))
+    tokens, cells = everything(expression())
+    assert torch.equal(network(tokens, cells), network(tokens, cells))
+
+
+def test_new_network_draws_from_its_generator_only():
+    before = torch.get_rng_state()
+    same, again, other = (
+        GeneGNN(tiny(), 12, 3, mean_length=3.0, init=generator(seed), noise=generator()) for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    for a, b in zip(same.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert torch.isfinite(a).all()
+    assert any(not torch.equal(a, c) for a, c in zip(same.parameters(), other.parameters(), strict=True))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from small import CPU, expression
+
+from scbignn.annotation import _tokens
+from scbignn.annotation._tokens import Tokens
+
+
+def test_every_cell_is_in_one_bucket_with_its_genes_and_values():
+    x = expression(60, 25, empty=(4, 17))
+    found = {}
+    for bucket in Tokens(x, CPU).buckets(np.arange(60)):
+        for row, genes, values, expressed in zip(*bucket, strict=True):
+            assert row.item() not in found
+            found[row.item()] = dict(zip(genes[expressed].tolist(), values[expressed].tolist(), strict=True))
+    assert found == {i: dict(zip(x[[i]].indices, x[[i]].data, strict=True)) for i in range(60) if i not in (4, 17)}
+
+
+def test_padding_is_empty_and_at_the_end():
+    padded = 0
+    for bucket in Tokens(expression(60, 25), CPU).buckets(np.arange(60)):
+        padding = ~bucket.expressed
+        padded += padding.sum().item()
+        assert not bucket.genes[padding].any()
+        assert not bucket.values[padding].any()
+        assert (bucket.expressed.int().diff(dim=1) <= 0).all()
+        assert bucket.expressed.all(1).any()  # no wider than the longest cell
+    assert padded
+
+
+def test_rows_are_places_in_the_batch_also_with_repeated_cells():
+    x = expression(30, 20)
+    cells = np.array([7, 3, 7, 29, 0])
+    rows = {}
+    for bucket in Tokens(x, CPU).buckets(cells):
+        rows |= {row.item(): genes[e].tolist() for row, genes, _, e in zip(*bucket, strict=True)}
+    assert rows == {place: x[[cell]].indices.tolist() for place, cell in enumerate(cells)}
+
+
+def test_padding_wastes_at_most_a_quarter():
+    tokens = Tokens(expression(200, 80), CPU)
+    buckets = list(tokens.buckets(np.arange(200)))
+    assert 1 < len(buckets) < 50
+    for bucket in buckets:
+        lengths = bucket.expressed.sum(1)
+        assert lengths.max() ** 2 <= 1.25 * lengths.min() ** 2
+
+
+def test_buckets_are_bounded_unless_one_cell_exceeds_the_bound(monkeypatch):
+    monkeypatch.setattr(_tokens, "_MAX_PAIRS", 300)
+    x = expression(100, 40)
+    buckets = list(Tokens(x, CPU).buckets(np.arange(100)))
+    assert sum(len(b.rows) for b in buckets) == 100
+    assert all(len(b.rows) == 1 or b.genes.numel() * b.genes.shape[1] <= 300 for b in buckets)
+    assert any(len(b.rows) == 1 and b.genes.numel() ** 2 > 300 for b in buckets)
+
+
+@pytest.mark.parametrize("cells", [np.arange(3), np.empty(0, dtype=np.int64)])
+def test_nothing_expressed_gives_no_bucket(cells):
+    assert list(Tokens(sp.csr_matrix((3, 4), dtype=np.float32), CPU).buckets(cells)) == []
+
+
+def test_tokens_keep_their_own_copy():
+    x = expression()
+    tokens = Tokens(x, CPU)
+    before = [b.values.clone() for b in tokens.buckets(np.arange(20))]
+    x.data[:] = -1
+    after = [b.values for b in tokens.buckets(np.arange(20))]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -1,0 +1,127 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from scbignn import get, pl
+
+NAMES = ["gene_importance", "history", "homophily"]
+
+
+@pytest.fixture(autouse=True)
+def no_show(monkeypatch):
+    """A plot that calls show fails; no test leaves a figure behind."""
+    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("plt.show was called"))
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+def run_with(labels: list[str]) -> AnnData:
+    """What plots read of a run with these labels."""
+    share = np.linspace(0.5, 1, len(labels))
+    adata = AnnData(np.ones((3, 2), dtype=np.float32))
+    adata.uns["scbignn"] = {
+        "gene_importance": pd.DataFrame({"score": np.linspace(2, 1, len(labels))}, index=labels),
+        "homophily": {
+            "learned": 0.9,
+            "raw": 0.6,
+            "per_label": pd.DataFrame({"learned": share, "raw": share / 2}, index=labels),
+        },
+    }
+    return adata
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_on_given_axes_only(annotated, name):
+    figure, (left, right) = plt.subplots(ncols=2)
+    assert getattr(pl, name)(annotated, ax=right) is right
+    assert plt.get_fignums() == [figure.number]
+    assert right.has_data()
+    assert not left.has_data()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_makes_one_figure_without_axes(annotated, name):
+    ax = getattr(pl, name)(annotated)
+    assert isinstance(ax, plt.Axes)
+    assert plt.get_fignums() == [ax.figure.number]
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_are_left_alone(annotated, contents, name):
+    before = contents(annotated)
+    getattr(pl, name)(annotated)
+    assert contents(annotated) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_run(adata, name):
+    with pytest.raises(KeyError, match=r"scbignn\.tl\.annotate"):
+        getattr(pl, name)(adata)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_key_of_the_run(annotated, name):
+    annotated.uns["mine"] = annotated.uns.pop("scbignn")
+    assert getattr(pl, name)(annotated, key="mine").has_data()
+
+
+@pytest.mark.parametrize("n_labels", [2, 14, 40])
+def test_homophily_names_every_label(n_labels):
+    labels = [f"type {number}" for number in range(n_labels)]
+    ax = pl.homophily(run_with(labels))
+    ax.figure.canvas.draw()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["all", *labels]
+    learned, raw = (container.datavalues for container in ax.containers)
+    np.testing.assert_allclose(learned, [0.9, *np.linspace(0.5, 1, n_labels)])
+    np.testing.assert_allclose(raw, [0.6, *np.linspace(0.25, 0.5, n_labels)])
+    tops = [tick.get_window_extent() for tick in ax.get_yticklabels()]
+    assert not any(upper.overlaps(lower) for upper, lower in zip(tops[1:], tops[2:], strict=False))
+
+
+@pytest.mark.parametrize("name", ["gene_importance", "homophily"])
+def test_long_names_are_cut(name):
+    label = "central memory CD8-positive, alpha-beta T cell"
+    ax = getattr(pl, name)(run_with([label, "B"]))
+    ticks = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert ticks[-2] == f"{label[:27]}…"
+    assert ticks[-1] == "B"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("label", ["CD4+/CD25 T Reg", "γδ T", "$\\alpha$-cell_1", "100%"])
+def test_odd_names_are_drawn(label):
+    ax = pl.homophily(run_with([label, "B"]))
+    ax.figure.canvas.draw()
+    assert label in [tick.get_text() for tick in ax.get_yticklabels()]
+
+
+def test_gene_importance_bars(annotated):
+    ax = pl.gene_importance(annotated, n_genes=8)
+    table = get.gene_importance(annotated, n_genes=8)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == table["gene"].tolist()
+    assert ax.containers[0].datavalues.tolist() == table["score"].tolist()
+    low, high = ax.get_ylim()
+    assert low > high  # the first gene is at the top
+
+
+def test_history_shows_the_kept_epoch_of_each_step(annotated):
+    ax = pl.history(annotated)
+    kept = get.history(annotated).query("selected")
+    assert ax.get_ylabel() == "validation accuracy"
+    for line, network in zip(ax.lines, "qp", strict=True):
+        rows = kept[kept["network"] == network]
+        np.testing.assert_array_equal(line.get_xydata(), rows[["round", "val_accuracy"]])
+
+
+def test_history_without_validation_cells_shows_the_loss(annotated):
+    table = annotated.uns["scbignn"]["history"]
+    table[["val_loss", "val_accuracy"]] = np.nan
+    ax = pl.history(annotated)
+    assert ax.get_ylabel() == "training loss"
+    kept = get.history(annotated).query("selected and network == 'p'")
+    assert ax.lines[1].get_ydata().tolist() == kept["loss"].tolist()

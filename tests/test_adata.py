@@ -1,0 +1,225 @@
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+import scbignn
+from scbignn import get
+from scbignn._adata import Slot, read_expression, write_slots
+
+
+def canonical(x: sp.csr_matrix) -> list[bytes]:
+    return [x.data.tobytes(), x.indices.tobytes(), x.indptr.tobytes()]
+
+
+def unsorted(x: sp.csr_matrix) -> sp.csr_matrix:
+    x = x.copy()
+    for start, stop in zip(x.indptr, x.indptr[1:], strict=False):
+        x.data[start:stop], x.indices[start:stop] = x.data[start:stop][::-1].copy(), x.indices[start:stop][::-1].copy()
+    return sp.csr_matrix((x.data, x.indices, x.indptr), shape=x.shape)
+
+
+def duplicated(x: sp.csr_matrix) -> sp.csr_matrix:
+    """Every entry v stored as v - 1 and 1 (counts are whole, so the sum is exact)."""
+    data = np.column_stack([x.data - 1, np.ones_like(x.data)]).ravel()
+    return sp.csr_matrix((data, np.repeat(x.indices, 2), 2 * x.indptr), shape=x.shape)
+
+
+def stored_zeros(x: sp.csr_matrix) -> sp.csr_matrix:
+    full = sp.csr_matrix(np.ones(x.shape, dtype=np.float32))
+    full.data = x.toarray().ravel()
+    return full
+
+
+def read_only(x):
+    x = x.copy()
+    for part in ("data", "indices", "indptr") if sp.issparse(x) else ():
+        getattr(x, part).flags.writeable = False
+    if not sp.issparse(x):
+        x.flags.writeable = False
+    return x
+
+
+FORMS = {
+    "CSR float32": lambda x: x.astype(np.float32),
+    "CSR float64": lambda x: x.astype(np.float64),
+    "CSR int64": lambda x: x.astype(np.int64),
+    "CSR uint16": lambda x: x.astype(np.uint16),
+    "CSC": lambda x: x.tocsc(),
+    "dense": lambda x: x.toarray(),
+    "dense int64": lambda x: x.toarray().astype(np.int64),
+    "Fortran order": lambda x: np.asfortranarray(x.toarray()),
+    "strided": lambda x: np.repeat(x.toarray(), 2, axis=1)[:, ::2],
+    "csr_array": sp.csr_array,
+    "csc_array": sp.csc_array,
+    "read-only CSR": read_only,
+    "read-only CSC": lambda x: read_only(x.tocsc()),
+    "read-only dense": lambda x: read_only(x.toarray()),
+    "unsorted": unsorted,
+    "duplicates": duplicated,
+    "stored zeros": stored_zeros,
+    "64-bit indices": lambda x: sp.csr_matrix((x.data, x.indices.astype(np.int64), x.indptr), shape=x.shape),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("slot", ["X", "layer"])
+def test_every_form_of_a_matrix_gives_the_same(adata, contents, form, slot):
+    expected = adata.X.copy()
+    matrix = FORMS[form](adata.X)
+    if slot == "X":
+        adata.X = matrix
+    else:
+        adata.X = None
+        adata.layers["values"] = matrix
+    before = contents(adata)
+    x, expression = read_expression(adata, None if slot == "X" else "values")
+    assert contents(adata) == before
+    assert type(x) is sp.csr_matrix
+    assert (x.dtype, expression.kind) == (np.float32, "counts")
+    assert canonical(x) == canonical(expected)
+
+
+@pytest.mark.parametrize("form", [bool, np.int8])
+@pytest.mark.parametrize("layout", [sp.csr_matrix, sp.csc_matrix, sp.csr_matrix.toarray])
+def test_binary_matrices(adata, form, layout):
+    binary = (adata.X > 0).astype(form)
+    expected = sp.csr_matrix(binary, dtype=np.float32)
+    x, expression = read_expression(AnnData(layout(binary)), None)
+    assert expression.kind == "counts"
+    assert canonical(x) == canonical(expected)
+
+
+@pytest.mark.parametrize("form", ["CSC", "dense int64", "csr_array", "read-only CSR", "duplicates"])
+def test_every_form_gives_the_same_annotation(adata, fast, form):
+    other = adata.copy()
+    other.X = FORMS[form](adata.X)
+    for each in (adata, other):
+        scbignn.tl.annotate(each, "cell_type", config=fast)
+    pd.testing.assert_frame_equal(
+        get.annotation(adata, probabilities=True), get.annotation(other, probabilities=True), check_exact=True
+    )
+
+
+def test_the_matrix_read_is_no_view_of_the_users(adata, contents):
+    before = contents(adata)
+    x, _ = read_expression(adata, None)
+    x.data[:] = -1
+    x.indices[:] = 0
+    assert contents(adata) == before
+
+
+def test_a_matrix_that_is_not_in_memory_is_refused(adata):
+    class Lazy:
+        shape = adata.shape
+        dtype = np.dtype(np.float32)
+
+    adata_like = type("AnnDataLike", (), {"X": Lazy(), "layers": {}})()
+    with pytest.raises(TypeError, match=r"Lazy.*to_memory\(\)"):
+        read_expression(adata_like, None)
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+@pytest.mark.parametrize("old", [True, False])
+def test_all_slots_or_none(furnished, contents, monkeypatch, error, old):
+    slots = [
+        Slot("obs", "new", pd.Categorical(["a", "b"] * 30)),
+        Slot("obsm", "X_new", np.ones((60, 2))),
+        Slot("obsp", "new", sp.identity(60, format="csr")),
+        Slot("varp", "new", sp.identity(40, format="csr")),
+        Slot("uns", "new", {"a": 1}),
+        Slot("uns", "last", 1),
+    ]
+    if old:
+        write_slots(furnished, [slot._replace(value=value) for slot, value in zip(slots, OLD, strict=True)])
+    before = contents(furnished)
+
+    class Stops(dict):
+        def __setitem__(self, name, value):
+            super().__setitem__(name, value)
+            if name == "last" and value == 1:
+                raise error
+
+    monkeypatch.setattr(furnished, "_uns", Stops(furnished.uns))
+    with pytest.raises(error):
+        write_slots(furnished, slots)
+    assert contents(furnished) == before
+
+
+OLD = [np.arange(60.0), np.zeros((60, 3)), sp.csr_matrix((60, 60)), np.eye(40), "text", 0]
+
+
+def test_a_value_that_does_not_fit_leaves_nothing_behind(furnished, contents):
+    before = contents(furnished)
+    with pytest.raises(ValueError):
+        write_slots(furnished, [Slot("obs", "fits", np.arange(60)), Slot("obsm", "does not", np.ones((59, 2)))])
+    assert contents(furnished) == before
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+TRICKY = [
+    ("T/NK", "T|NK", "B"),
+    ("CD4+/CD25 T Reg", "γδ T-Zellen, naïve", "細胞"),
+    ("x" * 120, "a\\b", "new\nline"),
+    ("1", "10", "2"),
+    ("nan", "None", "Unknown "),
+    ("_index", "B", "T"),
+    ("", "B", "T"),
+    (".", "..", "B"),
+]
+FORMATS = {"h5ad": (AnnData.write_h5ad, anndata.read_h5ad), "zarr": (AnnData.write_zarr, anndata.read_zarr)}
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer be the default:UserWarning")
+@pytest.mark.parametrize(
+    ("form", "labels"),
+    [
+        *(("h5ad", labels) for labels in TRICKY),
+        *(("zarr", labels) for labels in TRICKY[:2]),
+    ],
+)
+def test_round_trip_through_a_file(adata, fast, tmp_path, form, labels):
+    write, read = FORMATS[form]
+    of_type = dict(zip(["type 0", "type 1", "type 2"], labels, strict=True))
+    adata.obs["cell_type"] = adata.obs["cell_type"].map(of_type).astype(object)  # hidden ones become NaN
+    adata.uns["cell_type_colors"] = ["#111111", "#222222", "#333333"]
+    scbignn.tl.annotate(adata, "cell_type", config=fast)
+    expected = {name: getattr(get, name)(adata) for name in get.__all__}
+    expected["probabilities"] = get.annotation(adata, probabilities=True)
+    assert set(expected["probabilities"].columns[4:]) == set(labels)
+
+    write(adata, tmp_path / f"annotated.{form}")
+    again = read(tmp_path / f"annotated.{form}")
+
+    found = {name: getattr(get, name)(again) for name in get.__all__}
+    found["probabilities"] = get.annotation(again, probabilities=True)
+    for name, table in expected.items():
+        pd.testing.assert_frame_equal(found[name], table, check_exact=True, check_categorical=True)
+    np.testing.assert_array_equal(again.obsm["X_scbignn"], adata.obsm["X_scbignn"])
+    for name in ("scbignn_proba", "scbignn_proba_q"):
+        pd.testing.assert_frame_equal(again.obsm[name], adata.obsm[name], check_exact=True)
+    for attribute in ("obsp", "varp"):
+        for name, matrix in getattr(adata, attribute).items():
+            other = getattr(again, attribute)[name]
+            assert other.dtype == matrix.dtype == np.float32
+            assert canonical(sp.csr_matrix(other)) == canonical(sp.csr_matrix(matrix))
+    run = again.uns["scbignn"]
+    assert run["params"] == adata.uns["scbignn"]["params"]
+    assert run["expression"] == adata.uns["scbignn"]["expression"]
+    assert list(run["labels"]) == list(adata.uns["scbignn"]["labels"])
+    assert (run["mode"], run["version"]) == ("transductive", scbignn.__version__)
+
+
+def test_a_file_that_was_read_can_be_annotated_again(adata, fast, tmp_path):
+    scbignn.tl.annotate(adata, "cell_type", config=fast)
+    adata.write_h5ad(tmp_path / "annotated.h5ad")
+    again = anndata.read_h5ad(tmp_path / "annotated.h5ad")
+    again.obs["scbignn"] = "stale"
+    scbignn.tl.annotate(again, "cell_type", config=fast)
+    pd.testing.assert_frame_equal(get.annotation(again), get.annotation(adata), check_exact=True)

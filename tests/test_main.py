@@ -1,0 +1,194 @@
+import functools
+import logging
+import subprocess
+import sys
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import scbignn
+from scbignn import get
+from scbignn.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, fast):
+    """The command takes no configuration: what it runs by default is made small."""
+    monkeypatch.setattr("scbignn.tl._annotate.Config", lambda: fast)
+
+
+@pytest.fixture
+def source(adata, tmp_path):
+    path = tmp_path / "in.h5ad"
+    adata.layers["scaled"] = (adata.X - adata.X.mean(0)).A
+    adata.layers["counts"] = adata.X
+    adata.write_h5ad(path)
+    return path
+
+
+def test_annotate_writes_what_the_function_finds(adata, source, tmp_path, capsys):
+    before = source.read_bytes()
+    out = tmp_path / "out.h5ad"
+    assert main(["annotate", str(source), "--labels-key", "cell_type", "-o", str(out)]) == 0
+    assert source.read_bytes() == before
+    printed = capsys.readouterr()
+    *logged, last = printed.out.splitlines()
+    assert [line.split(":")[0] for line in logged] == ["annotate", "annotate"]
+    assert last == f"wrote {out}"
+    scbignn.tl.annotate(adata, "cell_type")
+    written = anndata.read_h5ad(out)
+    for name in get.__all__:
+        pd.testing.assert_frame_equal(getattr(get, name)(written), getattr(get, name)(adata), check_exact=True)
+
+
+def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("scbignn.tl.annotate", lambda _, labels_key, **options: seen.update(options, key=labels_key))
+    checkpoint = tmp_path / "run"
+    options = {
+        "--labels-key": "truth",
+        "-o": tmp_path / "out.h5ad",
+        "--unlabeled-category": "?",
+        "--layer": "counts",
+        "--key-added": "mine",
+        "--device": "cpu",
+        "--backend": "torch",
+        "--seed": 7,
+        "--checkpoint": checkpoint,
+    }
+    assert main(["annotate", str(source), *(str(part) for option in options.items() for part in option)]) == 0
+    assert seen == {
+        "key": "truth",
+        "unlabeled_category": "?",
+        "layer": "counts",
+        "key_added": "mine",
+        "device": "cpu",
+        "backend": "torch",
+        "rng": 7,
+        "checkpoint": checkpoint,
+    }
+
+
+def test_logging_is_as_before(source, tmp_path):
+    logger = logging.getLogger("scbignn")
+    before = list(logger.handlers), logger.level
+    main(["annotate", str(source), "--labels-key", "cell_type", "-o", str(tmp_path / "out.h5ad")])
+    main(["annotate", str(source), "--labels-key", "missing", "-o", str(tmp_path / "out.h5ad")])
+    assert (list(logger.handlers), logger.level) == before
+
+
+def text_file(folder):
+    (folder / "in.h5ad").write_text("not HDF5")
+
+
+def truncated(folder):
+    whole = (folder / "in.h5ad").read_bytes()
+    (folder / "in.h5ad").write_bytes(whole[: len(whole) // 2])
+
+
+WRONG = {
+    "missing file": (["none.h5ad"], None, "there is no file", "none.h5ad"),
+    "a folder": (["."], None, "there is no file", "h5ad"),
+    "text": ([], text_file, "in.h5ad cannot be read", "write_h5ad"),
+    "truncated": ([], truncated, "in.h5ad cannot be read", "truncated"),
+    "missing column": (["--labels-key", "celltype"], None, "no column 'celltype'", "'cell_type'"),
+    "missing layer": (["--layer", "raw"], None, "no 'raw'", "'scaled'"),
+    "scaled": (["--layer", "scaled"], None, "negative values", "layers['scaled']"),
+    "output folder": (["-o", "none/out.h5ad"], None, "there is no folder none", "-o"),
+    "nothing to label": (["--unlabeled-category", "?"], None, "every cell has a label", "'?'"),
+    "one label": (["--labels-key", "one"], None, "single label", "two types"),
+    "key": (["--key-added", "a/b"], None, "key_added='a/b'", '"/"'),
+    "device": (["--device", "gpu"], None, "device='gpu'", '"cpu"'),
+    "seed": (["--seed", "-1"], None, "non-negative", ""),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_gives_one_line_and_code_2(adata, tmp_path, monkeypatch, capsys, case):
+    monkeypatch.chdir(tmp_path)
+    arguments, change, *fragments = WRONG[case]
+    adata.obs["one"] = ["B", None] * 30
+    adata.layers["scaled"] = np.asarray(adata.X - adata.X.mean(0))
+    adata.write_h5ad("in.h5ad")
+    if change:
+        change(tmp_path)
+    before = (tmp_path / "in.h5ad").read_bytes()
+    source = [] if arguments and not arguments[0].startswith("-") else ["in.h5ad"]
+    # Of an option given twice the last one counts.
+    code = main(["annotate", "--labels-key", "cell_type", "-o", "out.h5ad", *source, *arguments])
+    err = capsys.readouterr().err
+    assert code == 2
+    assert err.startswith("scbignn: error: ")
+    assert len(err.splitlines()) == 1
+    assert [fragment for fragment in fragments if fragment not in err] == []
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad"]
+    assert (tmp_path / "in.h5ad").read_bytes() == before
+
+
+@pytest.mark.parametrize("case", ["numbers as labels", "no DGL", "checkpoint"])
+def test_bad_input_gives_one_line_whatever_is_logged(adata, tmp_path, monkeypatch, capsys, case):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--layer", "scaled"]
+    adata.obs["number"] = [1, 2, np.nan] * 20
+    adata.layers["scaled"] = np.asarray(adata.X - adata.X.mean(0))
+    adata.write_h5ad("in.h5ad")
+    if case == "numbers as labels":
+        arguments += ["--labels-key", "number"]
+    elif case == "no DGL":
+        monkeypatch.setattr("scbignn.graph._mean._import_dgl", functools.partial(__import__, "no_such_module"))
+    else:
+        (tmp_path / "notes.txt").write_text("mine")
+        arguments = ["--checkpoint", "notes.txt"]
+    assert main(["annotate", "in.h5ad", "--labels-key", "cell_type", "-o", "out.h5ad", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_an_output_that_is_a_folder_is_refused_before_training(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("scbignn.tl.annotate", lambda *_, **__: pytest.fail("training began"))
+    (tmp_path / "out.h5ad").mkdir()
+    assert main(["annotate", str(source), "--labels-key", "cell_type", "-o", str(tmp_path / "out.h5ad")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"scbignn {scbignn.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["annotate"], ["annotate", "in.h5ad", "-o", "out.h5ad"]])
+def test_wrong_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "scbignn" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_exit_code_of_the_process(tmp_path):
+    command = [sys.executable, "-m", "scbignn", "annotate", "none.h5ad", "--labels-key", "x", "-o", "out.h5ad"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "scbignn: error: there is no file none.h5ad. Give the path of an h5ad file.\n"
+
+
+def test_an_hdf5_file_of_something_else(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["values"] = np.arange(3)
+    command = [sys.executable, "-m", "scbignn", "annotate", "other.h5", "--labels-key", "x", "-o", "out.h5ad"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"not HDF5", b""])
+def test_a_file_that_is_no_h5ad_is_named(tmp_path, capsys, content):
+    (tmp_path / "in.h5ad").write_bytes(content)
+    assert main(["annotate", str(tmp_path / "in.h5ad"), "--labels-key", "x", "-o", str(tmp_path / "out.h5ad")]) == 2
+    assert "in.h5ad" in capsys.readouterr().err
