@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 after one line on standard error that says what is wrong."""
     options = _parser().parse_args(arguments)
     logger = logging.getLogger("scbignn")
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     level = logger.level
     logger.addHandler(handler)
@@ -72,7 +72,14 @@ def _annotate(options: argparse.Namespace) -> None:
     if not options.output.parent.is_dir():
         msg = f"there is no folder {options.output.parent}. Create it, or write elsewhere with -o."
         raise FileNotFoundError(msg)
-    adata = anndata.read_h5ad(options.input)
+    if options.output.is_dir():
+        msg = f"{options.output} is a folder. Name a file with -o, such as {options.output / 'annotated.h5ad'}."
+        raise IsADirectoryError(msg)
+    try:
+        adata = anndata.read_h5ad(options.input)
+    except Exception as error:
+        msg = f"{options.input} cannot be read as an h5ad file ({error}). Write one with adata.write_h5ad(...)."
+        raise OSError(msg) from error
     tl.annotate(
         adata,
         options.labels_key,

@@ -32,7 +32,7 @@ def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, E
 
 
 class Slot(NamedTuple):
-    """One value and where it goes: ``adata.<attribute>[name] = value``."""
+    """One value and where it goes: ``adata.<attribute>[name] = value``. None removes what an earlier run left there."""
 
     attribute: str
     name: str
@@ -49,7 +49,10 @@ def write_slots(adata: AnnData, slots: list[Slot]) -> None:
         for attribute, name, value in slots:
             mapping = getattr(adata, attribute)
             before.append((attribute, name, name in mapping, mapping.get(name)))
-            mapping[name] = value
+            if value is None:
+                mapping.pop(name, None)
+            else:
+                mapping[name] = value
     except BaseException:
         for attribute, name, existed, value in reversed(before):
             mapping = getattr(adata, attribute)
@@ -116,7 +119,7 @@ def annotation_slots(
         Slot("obsp", keys.connectivities, connectivities(neighbors)),
         Slot("varp", keys.attention, _among_all_genes(found, adata.n_vars)),
         Slot("uns", keys.key, about),
-        *([] if colors is None else [Slot("uns", keys.colors, colors)]),
+        Slot("uns", keys.colors, colors),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,8 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
+
+from ._keys import AnnotationKeys
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +67,24 @@ def check_anndata(adata: AnnData) -> None:
             raise ValueError(msg)
 
 
-def check_new_key(key_added: str, labels_key: str) -> None:
-    """A name that can be a slot and does not overwrite the labels."""
+def check_new_key(adata: AnnData, key_added: str, labels_key: str) -> None:
+    """A name whose slots hold nothing of the user's: they are free, or of an earlier run."""
     if not isinstance(key_added, str) or not key_added or "/" in key_added:
         msg = f'key_added={key_added!r} must be a non-empty string without "/". Use for example key_added="scbignn".'
         raise ValueError(msg)
-    if key_added == labels_key:
-        msg = f'key_added={key_added!r} would overwrite the labels. Use another name, such as "{key_added}_predicted".'
+    keys = AnnotationKeys(key_added)
+    mend = f'Use another name, such as key_added="{key_added}_predicted".'
+    if labels_key in keys.slots["obs"]:
+        msg = f"key_added={key_added!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
         raise ValueError(msg)
+    earlier = adata.uns.get(key_added)
+    if isinstance(earlier, Mapping) and "gene_importance" in earlier:
+        return
+    for attribute, names in keys.slots.items():
+        taken = [name for name in names if name in getattr(adata, attribute)]
+        if taken:
+            msg = f"key_added={key_added!r} would overwrite adata.{attribute}[{taken[0]!r}]. {mend}"
+            raise ValueError(msg)
 
 
 def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> Labels:
@@ -88,9 +101,15 @@ def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> 
         msg = f"adata.obs has no column {labels_key!r}. It has: {_some(adata.obs.columns, 20)}. Pass one as labels_key."
         raise KeyError(msg)
     column = adata.obs[labels_key]
-    unknown = (column.isna() | (column.astype(object) == unlabeled_category)).to_numpy(dtype=bool)
-    known = column.astype(object)[~unknown]
-    strings = known.map(_as_string)
+    if isinstance(column, pd.DataFrame):
+        msg = f"adata.obs has {column.shape[1]} columns named {labels_key!r}. Rename all but one."
+        raise ValueError(msg)
+    if not pd.api.types.is_scalar(unlabeled_category):
+        msg = f'unlabeled_category={unlabeled_category!r} must be one label, such as "Unknown".'
+        raise TypeError(msg)
+    strings = column.astype(object).map(_as_string)
+    unknown = (column.isna() | (strings == _as_string(unlabeled_category))).to_numpy(dtype=bool)
+    known, strings = column.astype(object)[~unknown], strings[~unknown]
     if not known.map(lambda value: isinstance(value, str)).all():
         logger.info("labels in obs[%r] are not strings and were converted, such as %s", labels_key, _some(strings, 3))
     names = natsorted(strings.unique())
@@ -125,6 +144,13 @@ def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> 
 def _as_string(value: object) -> str:
     """A label as a string; 1.0 is "1", since a missing value turns whole numbers into floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def check_n_neighbors(n_neighbors: int, n_obs: int) -> None:
+    """Fewer neighbours than cells."""
+    if n_neighbors >= n_obs:
+        msg = f"n_neighbors={n_neighbors} is too large for {n_obs} cells. Use n_neighbors of at most {n_obs - 1}."
+        raise ValueError(msg)
 
 
 def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
@@ -162,16 +188,16 @@ def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     sample = x[rows]
     if (sample.data == np.round(sample.data)).all():
         return Expression(slot, "counts")
-    if sample.data.max() <= _MAX_LOG:
-        recorded = adata.uns.get("log1p") if slot == "X" else None
-        if recorded is not None:
-            base = recorded.get("base")
-            return Expression(slot, "log1p", _base_name(base))
-        for name, base in _LOG_BASES.items():
-            if _is_proportional_to_counts(sp.csr_matrix((_expm1(sample.data, base), sample.indices, sample.indptr))):
-                return Expression(slot, "log1p", name)
-    if sample.data.max() > _MAX_LOG or _is_proportional_to_counts(sample):
+    if sample.data.max() > _MAX_LOG:
         return Expression(slot, "normalized")
+    log1p = [Expression(slot, "log1p", name) for name in _LOG_BASES]
+    recorded = _recorded_log1p(adata, slot)
+    # What is recorded comes first where the values bear it out, and last where nothing else fits them.
+    for guess in (*recorded, Expression(slot, "normalized"), *log1p):
+        if _is_proportional_to_counts(undo_log1p(sample, guess)):
+            return guess
+    if recorded:
+        return recorded[0]
     msg = (
         f"adata.{slot} holds non-integer values up to {sample.data.max():.3g} that look log-transformed, but neither "
         "log1p in base e, 2 or 10 nor linear values fit them. Pass counts with layer=..., or, if you know that they "
@@ -215,7 +241,7 @@ def _check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
 
 def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
     """Whether each row is a multiple of small integers, or all rows have the same sum."""
-    totals = np.asarray(x.sum(1, dtype=np.float64)).ravel()
+    totals = np.asarray(x.astype(np.float64).sum(1)).ravel()
     if np.ptp(totals) <= 1e-3 * totals.mean():
         return True
     smallest = np.minimum.reduceat(x.data, x.indptr[:-1])
@@ -228,11 +254,16 @@ def _expm1(values: np.ndarray, base: float) -> np.ndarray:
     return np.expm1(values.astype(np.float64) * np.log(base)).astype(np.float32)
 
 
-def _base_name(base: float | None) -> str:
-    """The name of a base as scanpy records it, where None is e."""
+def _recorded_log1p(adata: AnnData, slot: str) -> list[Expression]:
+    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where it did not."""
+    record = adata.uns.get("log1p") if slot == "X" else None
+    if not isinstance(record, Mapping):
+        return []
+    base = record.get("base")
     if base is None:
-        return "e"
-    return next((name for name, value in _LOG_BASES.items() if np.isclose(value, base)), str(float(base)))
+        return [Expression(slot, "log1p", "e")]
+    names = [name for name, value in _LOG_BASES.items() if np.isclose(value, float(base))]
+    return [Expression(slot, "log1p", names[0] if names else str(float(base)))]
 
 
 def _where(x: sp.csr_matrix, wrong: np.ndarray, adata: AnnData) -> str:

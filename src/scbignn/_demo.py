@@ -102,14 +102,8 @@ def _write(adata: AnnData, folder: Path) -> list[str]:
 
 
 def _slots(adata: AnnData) -> list[str]:
-    keys = AnnotationKeys("scbignn")
-    obs = [keys.key, keys.confidence, keys.entropy, keys.disagreement]
-    obsm = [keys.embedding, keys.probabilities, keys.gene_level_probabilities]
-    slots = {
-        "obs": obs,
-        "obsm": obsm,
-        "obsp": [keys.connectivities, keys.distances],
-        "varp": [keys.attention],
-        "uns": [keys.key],
-    }
-    return [f"{attribute} {', '.join(names)}" for attribute, names in slots.items()]
+    """The slots that the annotation has filled, by attribute."""
+    return [
+        f"{attribute} {', '.join(name for name in names if name in getattr(adata, attribute))}"
+        for attribute, names in AnnotationKeys("scbignn").slots.items()
+    ]

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 
 def column_names(labels: list[str]) -> list[str]:
-    """Labels as names of DataFrame columns: file formats refuse "/", so it becomes "|" (and more where names clash)."""
+    """Labels as names of DataFrame columns that files can hold.
+
+    "/" becomes "|", and "|" is appended where a name is reserved ("", ".", "..", "_index") or would clash.
+    """
     names: list[str] = []
     for label in labels:
-        name = label.replace("/", "|")
+        name = f"{label}|" if label in {"", ".", "..", "_index"} else label.replace("/", "|")
         while name in names or (name != label and name in labels):
             name += "|"
         names.append(name)
@@ -22,6 +25,17 @@ class AnnotationKeys:
 
     key: str
     """obs: label; uns: everything that is not per cell or gene pair."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {
+            "obs": [self.key, self.confidence, self.entropy, self.disagreement],
+            "obsm": [self.embedding, self.probabilities, self.gene_level_probabilities],
+            "obsp": [self.connectivities, self.distances],
+            "varp": [self.attention],
+            "uns": [self.key, self.colors],
+        }
 
     @property
     def colors(self) -> str:

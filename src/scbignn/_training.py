@@ -111,6 +111,7 @@ def train(
         best = interrupted.part("best")
         module.load_state_dict(interrupted.part("module"))
         _load_adam(optimizer, interrupted.part("adam"))
+        progress.update(len(epochs))
     n_steps = len(epochs) * schedule.steps_per_epoch
 
     def step(loss: Tensor) -> None:
@@ -128,7 +129,7 @@ def train(
         module.eval()
         if validate:
             epoch.val_loss, epoch.val_accuracy = validate()
-        if not epoch.val_loss >= _lowest(epochs):  # also where there is no validation: then the last epoch counts
+        if not validate or not epochs or epoch.val_loss < _lowest(epochs):  # without validation the last epoch counts
             best = {name: value.clone() for name, value in module.state_dict().items()}
             for earlier in epochs:
                 earlier.selected = False
@@ -238,7 +239,7 @@ class Keeper:
     def finish_stage(self, tensors: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
         """State after a stage: `tensors` and `history` of all stages so far."""
         self.n_finished += 1
-        self.finished, self.history = tensors, history
+        self.finished, self.history = {key: value.clone() for key, value in tensors.items()}, list(history)
         if self._path is not None:
             self._write(Stage())
 
@@ -261,19 +262,21 @@ class Keeper:
         try:
             with safe_open(path, "pt") as file:
                 about = json.loads(file.metadata()["scbignn"])
+                fingerprint, rows = about["fingerprint"], about["rows"]
+                self.n_finished, self.history = about["n_finished"], about["history"]
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+                state = tensors["generator"]
         except Exception as error:
             msg = f"{path} is not a checkpoint of scbignn. Name another file with checkpoint=, or remove this one."
             raise ValueError(msg) from error
-        changed = [key for key, value in self._fingerprint.items() if about["fingerprint"].get(key) != value]
+        changed = [key for key, value in self._fingerprint.items() if fingerprint.get(key) != value]
         if changed:
             msg = (
                 f"{path} holds a run that differs from this one in {', '.join(changed)}. "
                 "Name another file with checkpoint=, or remove this one."
             )
             raise ValueError(msg)
-        self.n_finished, self.history = about["n_finished"], about["history"]
         self.finished = below(tensors, "finished")
-        self._generator.set_state(tensors["generator"])
-        if about["rows"]:
-            self._interrupted = Stage(below(tensors, "stage"), about["rows"])
+        self._generator.set_state(state)
+        if rows:
+            self._interrupted = Stage(below(tensors, "stage"), rows)

@@ -15,7 +15,7 @@ from ..graph import Neighbors, homophily, homophily_per_label, nearest_neighbors
 from ..graph._mean import Engine
 from ._config import Config
 from ._em import Fit, fit
-from ._expression import normalize, top_variance_genes
+from ._expression import mean_and_variance, normalize, top_variance_genes
 from ._importance import gene_importance, mean_attention
 
 #: Principal components of the graph that the learned one is compared with.
@@ -111,5 +111,7 @@ def _homophily(
 def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:
     """kNN graph of the principal components of normalised expression: the graph one has without learning."""
     n_components = min(_N_COMPONENTS, min(x.shape) - 1)
+    if n_components < 1 or not mean_and_variance(x)[1].any():  # a single gene is its own component
+        return nearest_neighbors(x[:, :1].toarray(), k, device=device, seed=seed)
     components = PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x)
     return nearest_neighbors(components, k, device=device, seed=seed)

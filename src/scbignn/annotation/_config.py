@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Config:
     """Layer norm after each attention layer (ours; the paper names none)."""
     dropout: float = 0.0
     """Dropout before both classifiers (ours; the paper names none)."""
+    gene_dropout: float = 0.0
+    """Share of each cell's expressed genes left out of an epoch of q's training (ours; the paper names none)."""
 
     # Cell-level GNN, p
     n_neighbors: int = 5
@@ -95,7 +100,7 @@ class Config:
 
     # Gene importance
     min_count: int = 10
-    """Gene pairs averaged over fewer attention matrices are dropped (ours)."""
+    """Gene pairs expressed together in fewer cells are left out of the averaged attention (ours)."""
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
@@ -108,17 +113,20 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            self._require(name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1, "an integer >= 1")
+            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
         for name in ("n_rounds", "min_count"):
-            self._require(name, isinstance(getattr(self, name), int) and getattr(self, name) >= 0, "an integer >= 0")
+            self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
         for name in ("target_sum", "gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
         for name in ("beta", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "a number of at least 0")
-        for name in ("dropout", "validation_fraction"):
+        for name in ("dropout", "gene_dropout", "validation_fraction"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number within [0, 1)")
         for name, choices in _CHOICES.items():
             self._require(name, getattr(self, name) in choices, " or ".join(repr(choice) for choice in choices))
+        self._require(
+            "final_m_step", self.final_m_step or self.n_rounds > 0, "True where n_rounds=0: p needs an M-step"
+        )
         self._require("n_heads", self.width % self.n_heads == 0, f"a divisor of width={self.width}")
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001
@@ -128,7 +136,12 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for JSON."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in fields.items()}
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 _COUNTS = (

@@ -188,9 +188,9 @@ class _EM:
         """Cross-entropy of q on labelled cells."""
 
         def run_epoch(step: Step) -> float:
-            total = 0.0
+            total, tokens = 0.0, self._tokens_of_epoch()
             for cells in np.array_split(self._shuffled(self.train_cells), schedule.steps_per_epoch):
-                logits = self._gene_logits(cells)
+                logits = self._gene_logits(cells, tokens)
                 loss = F.cross_entropy(logits, self.labels[self._tensor(cells)])
                 step(loss)
                 total += loss.item()
@@ -228,7 +228,7 @@ class _EM:
         share = n_unlabelled / (n_labelled + n_unlabelled) if self.config.e_step_weights == "sums" else 0.5
 
         def run_epoch(step: Step) -> float:
-            total = 0.0
+            total, tokens = 0.0, self._tokens_of_epoch()
             n_cells = schedule.steps_per_epoch * self.config.batch_size
             batches = zip(
                 np.split(self._stream(self.train_cells, n_cells), schedule.steps_per_epoch),
@@ -236,7 +236,7 @@ class _EM:
                 strict=True,
             )
             for labelled, unlabelled in batches:
-                logits = self._gene_logits(np.concatenate([labelled, unlabelled]))
+                logits = self._gene_logits(np.concatenate([labelled, unlabelled]), tokens)
                 pseudo = self._pseudo_labels(self.p[self._tensor(unlabelled)])
                 known = F.cross_entropy(logits[: len(labelled)], self.labels[self._tensor(labelled)])
                 believed = F.cross_entropy(logits[len(labelled) :], pseudo)
@@ -270,8 +270,12 @@ class _EM:
     def _mean_over_neighbors(self) -> Aggregate:
         return neighbor_mean(cell_graph(self.neighbors, self.config), self.engine, self.device)
 
-    def _gene_logits(self, cells: np.ndarray) -> Tensor:
-        return self.gene_gnn.logits(self.gene_gnn(self.tokens, cells))
+    def _gene_logits(self, cells: np.ndarray, tokens: Tokens | None = None) -> Tensor:
+        return self.gene_gnn.logits(self.gene_gnn(tokens or self.tokens, cells))
+
+    def _tokens_of_epoch(self) -> Tokens:
+        share = 1 - self.config.gene_dropout
+        return self.tokens if share == 1 else self.tokens.thinned(share, self.generator)
 
     def _cell_logits(self, mean: Aggregate) -> Tensor:
         return self.cell_gnn(self.x, self.h, mean)

@@ -20,7 +20,7 @@ def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     -------
     CSR float32, shape (N, M).
     """
-    total = np.asarray(x.sum(1, dtype=np.float64)).ravel()
+    total = np.asarray(x.astype(np.float64).sum(1)).ravel()  # a sum's dtype= would add in float32 and convert later
     per_entry = np.repeat(target_sum / total, np.diff(x.indptr))
     return sp.csr_matrix((np.log1p(x.data * per_entry).astype(np.float32), x.indices, x.indptr), shape=x.shape)
 
@@ -37,6 +37,7 @@ def top_variance_genes(x: sp.csr_matrix, n_top: int) -> np.ndarray:
 
 def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each column, float64."""
-    mean = np.asarray(x.mean(0, dtype=np.float64)).ravel()
-    square = np.asarray(x.multiply(x).mean(0, dtype=np.float64)).ravel()
+    x = x.astype(np.float64)
+    mean = np.asarray(x.mean(0)).ravel()
+    square = np.asarray(x.multiply(x).mean(0)).ravel()
     return mean, np.maximum(square - mean**2, 0)

@@ -160,7 +160,7 @@ class LearnedReadOut(nn.Module):
         self.mean_length = mean_length
 
     def forward(self, f: Tensor, bucket: Bucket) -> Tensor:
-        alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / self.mean_length
+        alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / (self.mean_length * bucket.share)
         return (alpha.masked_fill(~bucket.expressed, 0)[:, None] @ f)[:, 0]
 
 

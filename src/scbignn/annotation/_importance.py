@@ -63,4 +63,4 @@ def _cells_with_both(x: sp.csr_matrix, device: torch.device) -> Tensor:
 
 def gene_importance(attention: sp.csr_matrix) -> np.ndarray:
     """s_j = sum_i A~[i, j], the attention that gene j receives; float64, shape (T,)."""
-    return np.asarray(attention.sum(0, dtype=np.float64)).ravel()
+    return np.asarray(attention.astype(np.float64).sum(0)).ravel()

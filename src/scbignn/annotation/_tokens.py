@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class Bucket(NamedTuple):
     """(b, T) normalised expression; 0 where padded."""
     expressed: Tensor
     """(b, T) bool: False where padded."""
+    share: float
+    """Share of the cells' expressed genes that is present: 1 unless the tokens were thinned."""
 
 
 class Tokens:
@@ -43,10 +46,22 @@ class Tokens:
 
     def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
         self.shape = x.shape
+        self.share = 1.0
         self.lengths = np.diff(x.indptr)
         self._starts = torch.tensor(x.indptr[:-1], dtype=torch.int64, device=device)
         self._genes = torch.tensor(x.indices, dtype=torch.int64, device=device)
         self._values = torch.tensor(x.data, dtype=torch.float32, device=device)
+
+    def thinned(self, share: float, generator: torch.Generator) -> Tokens:
+        """The same cells, each expressed gene kept with the given probability."""
+        keep = torch.empty_like(self._values).bernoulli_(share, generator=generator).bool()
+        kept_before = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])
+        ends = self._starts + torch.from_numpy(self.lengths).to(keep.device)
+        thin = copy.copy(self)
+        thin.share = self.share * share
+        thin.lengths = (kept_before[ends] - kept_before[self._starts]).cpu().numpy()
+        thin._starts, thin._genes, thin._values = kept_before[self._starts], self._genes[keep], self._values[keep]
+        return thin
 
     def buckets(self, cells: np.ndarray) -> Iterator[Bucket]:
         """The cells that express a gene, sorted by length and cut into buckets; cells without one are left out."""
@@ -69,4 +84,4 @@ class Tokens:
         entry = (self._starts[cells][:, None] + position).masked_fill(~expressed, 0)
         genes = self._genes[entry].masked_fill(~expressed, 0)
         values = self._values[entry].masked_fill(~expressed, 0)
-        return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed)
+        return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed, self.share)

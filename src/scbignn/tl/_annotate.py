@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .._adata import annotation_slots, read_expression, write_slots
-from .._check import Labels, check_anndata, check_new_key, read_labels
+from .._check import Labels, check_anndata, check_n_neighbors, check_new_key, read_labels
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Config, annotate_cells
@@ -85,7 +85,7 @@ def annotate(
     Returns
     -------
     None, or with ``copy=True`` the annotated copy. `adata.X` and every slot not named here stay as they were, also
-    after an error or an interrupt. Slots, with ``key_added="scbignn"``, N cells, C labels:
+    after an error or an interrupt; a view becomes an AnnData of its own. Slots, with ``key_added="scbignn"``, N cells, C labels:
 
     `adata.obs['scbignn']`
         Predicted label, categorical in natural order, for every cell; a labelled cell gets a prediction too.
@@ -120,10 +120,11 @@ def annotate(
     KeyError
         `labels_key` or `layer` does not exist.
     TypeError
-        `adata` is no AnnData, or its matrix is not in memory.
+        `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
-        infinite, negative or otherwise unusable values. The message says what was found and what mends it.
+        infinite, negative or otherwise unusable values, or `key_added` would overwrite a slot of yours. The message
+        says what was found and what mends it.
 
     Examples
     --------
@@ -135,12 +136,16 @@ def annotate(
     """
     start = time.perf_counter()
     check_anndata(adata)
-    check_new_key(key_added, labels_key)
+    check_new_key(adata, key_added, labels_key)
     labels = read_labels(adata, labels_key, unlabeled_category)
+    if config is None:
+        config = Config()
+    elif not isinstance(config, Config):
+        msg = f"config is a {type(config).__name__}. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."
+        raise TypeError(msg)
     changes = {"n_top_genes": n_top_genes, "n_neighbors": n_neighbors}
-    config = dataclasses.replace(
-        Config() if config is None else config, **{name: value for name, value in changes.items() if value is not None}
-    )
+    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    check_n_neighbors(config.n_neighbors, adata.n_obs)
     torch_device = choose_device(device)
     engine = choose_engine(settings.backend if backend == "auto" else backend, torch_device)
     seed = int(np.random.default_rng(rng).integers(2**31))
@@ -178,7 +183,8 @@ def annotate(
     write_slots(target, slots)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
-    logger.info("annotate: done in %.1f s; wrote %s", time.perf_counter() - start, ", ".join(map(str, slots)))
+    written = ", ".join(str(slot) for slot in slots if slot.value is not None)
+    logger.info("annotate: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
 
 
