@@ -87,7 +87,7 @@ def test_counts_that_may_be_zero(name, value):
         ("cell_learning_rate", -1e-3, "above 0"),
         ("patience", 0, "above 0"),
         ("beta", -0.1, "at least 0"),
-        ("weight_decay", -1e-9, "at least 0"),
+        ("gene_weight_decay", -1e-9, "at least 0"),
         ("dropout", 1.0, "within"),
         ("dropout", -0.1, "within"),
         ("validation_fraction", 1.0, "within"),
@@ -104,6 +104,8 @@ def test_values_out_of_range(name, value, wanted):
         Config(**{"width": 32, name: value})
 
 
-@pytest.mark.parametrize("changes", [{"beta": 0}, {"dropout": 0.0}, {"validation_fraction": 0}, {"weight_decay": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"beta": 0}, {"dropout": 0.0}, {"validation_fraction": 0}, {"cell_weight_decay": 0}]
+)
 def test_limits_that_are_allowed(changes):
     assert Config(**changes).to_dict().items() >= changes.items()

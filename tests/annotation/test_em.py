@@ -8,7 +8,7 @@ import torch
 from small import CPU, alpha, expression, generator, labelled, shaken, tiny, weights
 
 from scbignn._settings import settings
-from scbignn._training import Keeper, Schedule
+from scbignn._training import Keeper, Schedule, progress_bar
 from scbignn.annotation import _em, fit
 from scbignn.graph import Neighbors
 
@@ -110,7 +110,7 @@ def test_pretraining_is_cross_entropy_on_labelled_cells(one_epoch):
 def test_pretraining_visits_every_labelled_cell_once_an_epoch(monkeypatch, one_epoch):
     em = new_em(tiny())
     batches, logits = [], em._gene_logits
-    monkeypatch.setattr(em, "_gene_logits", lambda cells: batches.append(cells) or logits(cells))
+    monkeypatch.setattr(em, "_gene_logits", lambda cells, *tokens: batches.append(cells) or logits(cells, *tokens))
     em.pretrain(0, schedule(3))
     training = batches[:3]  # what follows is validation
     assert len(one_epoch["losses"]) == 3
@@ -179,7 +179,7 @@ def test_e_step_goes_through_all_cells_of_both_kinds(monkeypatch, one_epoch):
     em = new_em(tiny(batch_size=6, validation_fraction=0.0), (x, y))
     em.p = torch.full((36, N_LABELS), 1 / N_LABELS)
     batches, logits = [], em._gene_logits
-    monkeypatch.setattr(em, "_gene_logits", lambda cells: batches.append(cells) or logits(cells))
+    monkeypatch.setattr(em, "_gene_logits", lambda cells, *tokens: batches.append(cells) or logits(cells, *tokens))
     em.e_step(1, schedule(4))
     assert [len(cells) for cells in batches] == [12] * 4
     np.testing.assert_array_equal(np.sort(np.concatenate([c[:6] for c in batches])), np.repeat(np.arange(12), 2))
@@ -221,7 +221,7 @@ def test_h_is_a_constant_of_the_m_step(monkeypatch):
     em.m_step(
         1,
         Schedule(n_epochs=3, steps_per_epoch=1, learning_rate=0.1, weight_decay=0.0, patience=9),
-        progress=_em.progress_bar(3),
+        progress=progress_bar(3),
         keeper=Keeper(None, {}, generator()),
     )
     after = weights(em.gene_gnn)
@@ -561,3 +561,18 @@ def test_cell_graph_equals_dense(symmetric_graph, self_loops):
     np.testing.assert_array_equal(graph.toarray() != 0, expected != 0)
     assert graph.nnz == expected.sum()
     np.testing.assert_array_equal(found.distances, lengths)
+
+
+def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
+    em = new_em(tiny(gene_dropout=0.5, pretrain_epochs=2))
+    seen, forward = [], type(em.gene_gnn).forward
+    monkeypatch.setattr(
+        type(em.gene_gnn),
+        "forward",
+        lambda network, tokens, cells: seen.append((network.training, tokens)) or forward(network, tokens, cells),
+    )
+    with progress_bar(1) as bar:
+        em.pretrain(0, em.stages()[0][2], progress=bar, keeper=Keeper(None, {}, em.generator))
+    trained = {id(tokens): tokens for training, tokens in seen if training}.values()
+    assert [tokens.share for tokens in trained] == [0.5, 0.5]
+    assert all(tokens is em.tokens for training, tokens in seen if not training)

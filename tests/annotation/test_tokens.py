@@ -5,7 +5,8 @@ import torch
 from small import CPU, expression
 
 from scbignn.annotation import _tokens
-from scbignn.annotation._tokens import Tokens
+from scbignn.annotation._gene_gnn import LearnedReadOut
+from scbignn.annotation._tokens import Bucket, Tokens
 
 
 def test_every_cell_is_in_one_bucket_with_its_genes_and_values():
@@ -69,3 +70,35 @@ def test_tokens_keep_their_own_copy():
     x.data[:] = -1
     after = [b.values for b in tokens.buckets(np.arange(20))]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_thinned_tokens_keep_a_random_share_of_each_cells_genes(share):
+    x = expression(200, 60, empty=(5,))
+    whole = Tokens(x, CPU)
+    generator = torch.Generator().manual_seed(0)
+    thin, other = whole.thinned(share, generator), whole.thinned(share, generator)
+    assert thin.share == share
+    assert whole.share == 1
+    kept = [np.concatenate([tokens._genes.numpy(), tokens._values.numpy()]) for tokens in (thin, other)]
+    assert len(kept[0]) != len(kept[1]) or (kept[0] != kept[1]).any()
+    assert abs(thin.lengths.sum() / x.nnz - share) < 0.03
+    n_seen = 0
+    for bucket in thin.buckets(np.arange(200)):
+        for row, genes, values, expressed in zip(*bucket, strict=True):
+            original = dict(zip(x[[row.item()]].indices, x[[row.item()]].data, strict=True))
+            found = dict(zip(genes[expressed].tolist(), values[expressed].tolist(), strict=True))
+            assert found.items() <= original.items()
+            n_seen += len(found)
+    assert n_seen == thin.lengths.sum()
+    assert whole.lengths.sum() == x.nnz
+
+
+def test_thinning_leaves_the_expected_sum_of_the_learned_read_out_unchanged():
+    x = expression(40, 60)
+    bucket = next(Tokens(x, CPU).buckets(np.array([0])))
+    f = torch.ones(*bucket.genes.shape, 3)
+    read_out = LearnedReadOut(60, 10.0)
+    half = Bucket(*(part[:, : part.shape[1] // 2] if part.ndim == 2 else part for part in bucket))
+    share = half.genes.shape[1] / bucket.genes.shape[1]
+    torch.testing.assert_close(read_out(f[:, : half.genes.shape[1]], half, share), read_out(f, bucket))

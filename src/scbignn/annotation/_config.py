@@ -45,8 +45,8 @@ class Config:
     """Layer norm after each attention layer (ours; the paper names none)."""
     dropout: float = 0.0
     """Dropout before both classifiers (ours; the paper names none)."""
-    gene_dropout: float = 0.0
-    """Share of each cell's expressed genes left out of an epoch of q's training (ours; the paper names none)."""
+    gene_dropout: float = 0.5
+    """Share of each cell's expressed genes left out, drawn anew each epoch, while q trains (ours)."""
 
     # Cell-level GNN, p
     n_neighbors: int = 5
@@ -66,7 +66,8 @@ class Config:
     beta: float = 1.0
     """Weight of labelled cells in the E-step."""
     e_step_weights: Literal["sums", "batches"] = "sums"
-    """Weigh batch means by |U| and |L|, an unbiased estimate of the sums of the E-step, or equally (ours)."""
+    """Weigh the batch means of unlabelled and labelled cells by their numbers, an unbiased estimate of the sums that the
+    paper writes, or equally (ours)."""
     warm_start: bool = True
     """Go on with the weights of the round before instead of new ones (ours)."""
     final_m_step: bool = True
@@ -77,17 +78,19 @@ class Config:
     """Peak rate of Adam for q in pre-training."""
     e_step_learning_rate: float = 3e-3
     """Peak rate of Adam for q in an E-step, which starts from weights that are good already."""
-    cell_learning_rate: float = 1e-2
+    gene_weight_decay: float = 1e-5
+    """L2 penalty of q in Adam."""
+    cell_learning_rate: float = 3e-3
     """Peak rate of Adam for p, on the full graph."""
-    weight_decay: float = 1e-5
-    """L2 penalty in Adam."""
-    pretrain_epochs: int = 15
+    cell_weight_decay: float = 1e-2
+    """L2 penalty of p in Adam."""
+    pretrain_epochs: int = 40
     """Most epochs of pre-training q on labelled cells, unless `pretrain_updates` asks for more."""
-    pretrain_updates: int = 600
+    pretrain_updates: int = 1000
     """Epochs are added to pre-training until it has so many updates: few cells make short epochs."""
-    e_step_epochs: int = 3
+    e_step_epochs: int = 8
     """Most epochs of q in one E-step, unless `e_step_updates` asks for more."""
-    e_step_updates: int = 120
+    e_step_updates: int = 200
     """Epochs are added to an E-step until it has so many updates."""
     m_step_updates: int = 200
     """Most full-graph updates of p in one M-step."""
@@ -118,7 +121,7 @@ class Config:
             self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
         for name in ("target_sum", "gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
-        for name in ("beta", "weight_decay"):
+        for name in ("beta", "gene_weight_decay", "cell_weight_decay"):
             self._require(name, getattr(self, name) >= 0, "a number of at least 0")
         for name in ("dropout", "gene_dropout", "validation_fraction"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number within [0, 1)")

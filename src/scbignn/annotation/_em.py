@@ -157,15 +157,18 @@ class _EM:
         config = self.config
         n_pairs = (len(self.train_cells) + len(self.unlabelled_cells)) / (2 * config.batch_size)
         pretrain = self._schedule(
-            config.gene_learning_rate,
+            (config.gene_learning_rate, config.gene_weight_decay),
             config.pretrain_epochs,
             steps=round(len(self.train_cells) / config.batch_size),
             at_least=config.pretrain_updates,
         )
         e_step = self._schedule(
-            config.e_step_learning_rate, config.e_step_epochs, steps=round(n_pairs), at_least=config.e_step_updates
+            (config.e_step_learning_rate, config.gene_weight_decay),
+            config.e_step_epochs,
+            steps=round(n_pairs),
+            at_least=config.e_step_updates,
         )
-        m_step = self._schedule(config.cell_learning_rate, config.m_step_updates)
+        m_step = self._schedule((config.cell_learning_rate, config.cell_weight_decay), config.m_step_updates)
         stages = [(0, "pretrain", pretrain)]
         for round_ in range(1, config.n_rounds + 1):
             stages += [(round_, "M", m_step), (round_, "E", e_step)]
@@ -173,14 +176,16 @@ class _EM:
             stages.append((config.n_rounds + 1, "M", m_step))
         return stages
 
-    def _schedule(self, rate: float, n_epochs: int, *, steps: int = 1, at_least: int = 0) -> Schedule:
+    def _schedule(
+        self, rate_and_decay: tuple[float, float], n_epochs: int, *, steps: int = 1, at_least: int = 0
+    ) -> Schedule:
         steps = max(1, steps)
         n_epochs = max(n_epochs, -(-at_least // steps))
         return Schedule(
             n_epochs=n_epochs,
             steps_per_epoch=steps,
-            learning_rate=rate,
-            weight_decay=self.config.weight_decay,
+            learning_rate=rate_and_decay[0],
+            weight_decay=rate_and_decay[1],
             patience=max(1, round(self.config.patience * n_epochs)),
         )
 

@@ -63,14 +63,16 @@ class GeneGNN(nn.Module):
         h = self.classifier[0].weight.new_zeros(len(cells), self.classifier[0].in_features)
         if not buckets:
             return h
-        return h.index_copy(0, torch.cat([b.rows for b in buckets]), torch.cat([self.embed(b) for b in buckets]))
+        return h.index_copy(
+            0, torch.cat([b.rows for b in buckets]), torch.cat([self.embed(b, tokens.share) for b in buckets])
+        )
 
-    def embed(self, bucket: Bucket) -> Tensor:
-        """h of one bucket: genes and values (b, T) -> (b, d)."""
+    def embed(self, bucket: Bucket, share: float = 1.0) -> Tensor:
+        """h of one bucket, of which a share of the expressed genes is present: genes and values (b, T) -> (b, d)."""
         f = self.embedding(bucket)  # (b, T, d_g)
         for layer in self.layers:
             f = layer(f, bucket.expressed)  # (b, T, d)
-        return self.read_out(f, bucket)  # (b, d)
+        return self.read_out(f, bucket, share)  # (b, d)
 
     def logits(self, h: Tensor) -> Tensor:
         """Clf_g, Eq. 6: (b, d) -> (b, C)."""
@@ -151,7 +153,8 @@ class HeadMLP(nn.Module):
 class LearnedReadOut(nn.Module):
     """Eq. 5 with one learned weight a gene, shared by all cells: h = sum_j alpha_j f_j; (b, T, d) -> (b, d).
 
-    alpha is kept in units of 1 / mean_length, so that a step of the optimiser is small beside it.
+    alpha is kept in units of 1 / mean_length, so that a step of the optimiser is small beside it. Where only a share of
+    the expressed genes is present, the sum is divided by that share.
     """
 
     def __init__(self, n_genes: int, mean_length: float) -> None:
@@ -159,14 +162,14 @@ class LearnedReadOut(nn.Module):
         self.alpha = nn.Parameter(torch.ones(n_genes))
         self.mean_length = mean_length
 
-    def forward(self, f: Tensor, bucket: Bucket) -> Tensor:
-        alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / (self.mean_length * bucket.share)
+    def forward(self, f: Tensor, bucket: Bucket, share: float = 1.0) -> Tensor:
+        alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / (self.mean_length * share)
         return (alpha.masked_fill(~bucket.expressed, 0)[:, None] @ f)[:, 0]
 
 
 class MeanReadOut(nn.Module):
     """Eq. 5 with alpha_j = 1 / T_i: the mean over the expressed genes; (b, T, d) -> (b, d)."""
 
-    def forward(self, f: Tensor, bucket: Bucket) -> Tensor:
-        share = bucket.expressed / bucket.expressed.sum(1, keepdim=True)
-        return (share[:, None] @ f)[:, 0]
+    def forward(self, f: Tensor, bucket: Bucket, _share: float = 1.0) -> Tensor:
+        weight = bucket.expressed / bucket.expressed.sum(1, keepdim=True)
+        return (weight[:, None] @ f)[:, 0]

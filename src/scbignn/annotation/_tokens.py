@@ -29,8 +29,6 @@ class Bucket(NamedTuple):
     """(b, T) normalised expression; 0 where padded."""
     expressed: Tensor
     """(b, T) bool: False where padded."""
-    share: float
-    """Share of the cells' expressed genes that is present: 1 unless the tokens were thinned."""
 
 
 class Tokens:
@@ -46,6 +44,7 @@ class Tokens:
 
     def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
         self.shape = x.shape
+        #: Share of the expressed genes that is present: 1 unless thinned.
         self.share = 1.0
         self.lengths = np.diff(x.indptr)
         self._starts = torch.tensor(x.indptr[:-1], dtype=torch.int64, device=device)
@@ -84,4 +83,4 @@ class Tokens:
         entry = (self._starts[cells][:, None] + position).masked_fill(~expressed, 0)
         genes = self._genes[entry].masked_fill(~expressed, 0)
         values = self._values[entry].masked_fill(~expressed, 0)
-        return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed, self.share)
+        return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed)
