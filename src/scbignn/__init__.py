@@ -6,13 +6,13 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ._settings import settings
+from ._settings import Settings, settings
 
 if TYPE_CHECKING:
     from . import annotation, datasets, get, graph, pl, tl
 
 __version__ = version("scbignn")
-__all__ = ["__version__", "annotation", "datasets", "get", "graph", "pl", "settings", "tl"]
+__all__ = ["Settings", "__version__", "annotation", "datasets", "get", "graph", "pl", "settings", "tl"]
 
 _MODULES = {"annotation", "datasets", "get", "graph", "pl", "tl"}
 

@@ -576,3 +576,9 @@ def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
     trained = {id(tokens): tokens for training, tokens in seen if training}.values()
     assert [tokens.share for tokens in trained] == [0.5, 0.5]
     assert all(tokens is em.tokens for training, tokens in seen if not training)
+
+
+@pytest.mark.parametrize("codes", [[-1, -1, -1], [0, 1, 1]])
+def test_fit_needs_cells_with_and_without_a_label(codes):
+    with pytest.raises(ValueError, match="without one"):
+        fit(expression(3, 5), np.array(codes), 2, tiny(), device=CPU, engine="torch", seed=0)

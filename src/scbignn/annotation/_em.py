@@ -73,7 +73,15 @@ def fit(
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
         File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
+
+    Raises
+    ------
+    ValueError
+        No cell is labelled, or all are; or the checkpoint is of another run.
     """
+    if not (y >= 0).any() or not (y < 0).any():
+        msg = "EM needs cells with a label (y >= 0) and cells without one (y = -1). Hide or add some labels."
+        raise ValueError(msg)
     em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed)
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator)
@@ -87,9 +95,7 @@ def fit(
             bar.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
             run = {"pretrain": em.pretrain, "M": em.m_step, "E": em.e_step}[step]
             epochs = run(round_, schedule, progress=bar, keeper=keeper)
-            em.history += [
-                {"round": round_, "step": step, "epoch": number, **vars(epoch)} for number, epoch in enumerate(epochs)
-            ]
+            em.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
             keeper.finish_stage(em.tensors(), em.history)
     return em.result()
 

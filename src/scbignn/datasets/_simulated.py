@@ -35,8 +35,9 @@ def simulated(
 
     Returns
     -------
-    AnnData with integer counts in `X` (CSR float32); `obs["truth"]`, the type of every cell; `obs["cell_type"]`, the
-    same with "Unknown" where hidden; `var["marker_of"]`, the type that a gene marks, or "".
+    AnnData
+        With integer counts in `X` (CSR float32); `obs["truth"]`, the type of every cell; `obs["cell_type"]`, the same
+        with "Unknown" where hidden; `var["marker_of"]`, the type that a gene marks, or "".
     """
     rng = np.random.default_rng(rng)
     names = [f"type {number}" for number in range(n_types)]

@@ -23,8 +23,9 @@ def annotation(adata: AnnData, *, key: str = "scbignn", probabilities: bool = Fa
 
     Returns
     -------
-    DataFrame with the index of `adata.obs` and the columns `label` (categorical), `confidence`, `entropy` and
-    `disagreement` (float32), and with `probabilities` one float32 column a label.
+    DataFrame
+        With the index of `adata.obs` and the columns `label` (categorical), `confidence`, `entropy` and `disagreement`
+        (float32), and with `probabilities` one float32 column a label.
 
     Raises
     ------

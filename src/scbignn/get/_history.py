@@ -20,10 +20,11 @@ def history(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with the columns `round` (0 is pre-training), `step` ("pretrain", "M" or "E"), `network` ("q" or "p", the
-    one that was trained), `epoch` (for p, one full-graph update), `loss`, `val_loss` and `val_accuracy` (on labelled
-    cells kept out of training; NaN where there are none), and `selected`, true for the epoch of each step whose weights
-    were kept.
+    DataFrame
+        With the columns `round` (0 is pre-training), `step` ("pretrain", "M" or "E"), `network` ("q" or "p", the one
+        that was trained), `epoch` (for p, one full-graph update), `loss`, `val_loss` and `val_accuracy` (on labelled
+        cells kept out of training; NaN where there are none), and `selected`, true for the epoch of each step whose
+        weights were kept.
 
     Raises
     ------

@@ -23,8 +23,9 @@ def homophily(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with the columns `learned` and `raw` (float64, within [0, 1]); the first row, "all", is over all edges,
-    the others, one a label, over the edges that leave its cells.
+    DataFrame
+        With the columns `learned` and `raw` (float64, within [0, 1]); the first row, "all", is over all edges, the
+        others, one a label, over the edges that leave its cells.
 
     Raises
     ------

@@ -84,9 +84,9 @@ def annotate(
 
     Returns
     -------
-    None, or with ``copy=True`` the annotated copy. `adata.X` and every slot not named here stay as they were, also
-    after an error or an interrupt; a view becomes an AnnData of its own. Slots, with ``key_added="scbignn"``, N cells, C labels:
-
+    None, or the annotated copy with ``copy=True``.
+        `adata.X` and every slot not named here stay as they were, also after an error or an interrupt; a view becomes
+        an AnnData of its own. Slots, with ``key_added="scbignn"``, N cells, C labels:
     `adata.obs['scbignn']`
         Predicted label, categorical in natural order, for every cell; a labelled cell gets a prediction too.
     `adata.obs['scbignn_confidence']`
