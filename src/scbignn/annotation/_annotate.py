@@ -11,8 +11,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
 
-from ..graph import Neighbors, homophily, homophily_per_label, nearest_neighbors
-from ..graph._mean import Engine
+from ..graph import Engine, Neighbors, homophily, homophily_per_label, nearest_neighbors
 from ._config import Config
 from ._em import Fit, fit
 from ._expression import mean_and_variance, normalize, top_variance_genes

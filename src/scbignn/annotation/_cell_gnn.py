@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .._layers import Dropout, linear, mlp, standardize_inputs
-from ..graph import SparseProduct
-from ..graph._mean import Aggregate
+from ..graph import Aggregate, SparseProduct
 from ._config import Config
 
 

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
-from ..graph import Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
-from ..graph._mean import Aggregate, Engine
+from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import CellGNN
 from ._config import Config
 from ._expression import mean_and_variance

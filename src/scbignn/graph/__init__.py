@@ -3,10 +3,12 @@
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
 from ._knn import Neighbors, nearest_neighbors
-from ._mean import choose_engine, neighbor_mean
+from ._mean import Aggregate, Engine, choose_engine, neighbor_mean
 from ._product import SparseProduct
 
 __all__ = [
+    "Aggregate",
+    "Engine",
     "Neighbors",
     "SparseProduct",
     "choose_engine",
