@@ -24,7 +24,8 @@ def test_column_names_are_writable_and_distinct(labels, expected):
 def test_every_slot_carries_the_key_and_is_listed():
     keys = AnnotationKeys("mine")
     names = [name for below in keys.slots.values() for name in below]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == 12
+    assert len(set(names)) == 11  # the key itself names a slot in obs and one in uns
     assert all("mine" in name for name in names)
     properties = {name for name, value in vars(AnnotationKeys).items() if isinstance(value, property)} - {"slots"}
     assert {getattr(keys, name) for name in properties} | {keys.key} == set(names)

@@ -20,7 +20,7 @@ def test_first_genes(annotated):
 
 
 def test_scores_are_column_sums_of_attention(annotated):
-    received = np.asarray(annotated.varp["scbignn_attention"].sum(0, dtype=np.float64)).ravel()
+    received = np.asarray(annotated.varp["scbignn_attention"].astype(np.float64).sum(0)).ravel()
     table = get.gene_importance(annotated).set_index("gene")["score"]
     np.testing.assert_allclose(table, received[annotated.var_names.get_indexer(table.index)], rtol=1e-12)
     assert table.max() > table.min() > 0

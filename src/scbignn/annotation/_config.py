@@ -86,11 +86,11 @@ class Config:
     """L2 penalty of p in Adam."""
     pretrain_epochs: int = 40
     """Most epochs of pre-training q on labelled cells, unless `pretrain_updates` asks for more."""
-    pretrain_updates: int = 1000
+    pretrain_updates: int = 600
     """Epochs are added to pre-training until it has so many updates: few cells make short epochs."""
     e_step_epochs: int = 8
     """Most epochs of q in one E-step, unless `e_step_updates` asks for more."""
-    e_step_updates: int = 200
+    e_step_updates: int = 100
     """Epochs are added to an E-step until it has so many updates."""
     m_step_updates: int = 200
     """Most full-graph updates of p in one M-step."""
