@@ -20,6 +20,6 @@ def tidy(ax: Axes) -> Axes:
     return ax
 
 
-def shortened(label: str, limit: int = 28) -> str:
-    """A label that fits beside an axis."""
-    return label if len(label) <= limit else f"{label[: limit - 1]}…"
+def shortened(label: str, limit: int = 30) -> str:
+    """A label that fits beside an axis; both its ends stay, since names of types differ at either."""
+    return label if len(label) <= limit else f"{label[: limit * 2 // 3 - 1]}…{label[-limit // 3 :]}"
