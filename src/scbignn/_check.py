@@ -175,8 +175,8 @@ def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
 def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     """What the matrix holds, told from its values.
 
-    NaN, infinite and negative values and empty cells are looked for everywhere; counts, linear values and log1p are told apart on
-    a sample of cells.
+    NaN, infinite and negative values and empty cells are looked for everywhere; counts, linear values and log1p are
+    told apart on a sample of cells.
 
     Raises
     ------
