@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
 
-from ._keys import AnnotationKeys
+from ._keys import AnnotationKeys, is_annotation
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,7 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str) -> None:
     if labels_key in keys.slots["obs"]:
         msg = f"key_added={key_added!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
         raise ValueError(msg)
-    earlier = adata.uns.get(key_added)
-    if isinstance(earlier, Mapping) and "gene_importance" in earlier:
+    if is_annotation(adata.uns.get(key_added)):
         return
     for attribute, names in keys.slots.items():
         taken = [name for name in names if name in getattr(adata, attribute)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -17,6 +18,11 @@ def column_names(labels: list[str]) -> list[str]:
             name += "|"
         names.append(name)
     return names
+
+
+def is_annotation(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.annotate`."""
+    return isinstance(run, Mapping) and "gene_importance" in run
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from anndata import AnnData
 
+from .._keys import is_annotation
+
 
 def stored(adata: AnnData, key: str) -> Mapping[str, Any]:
     """`adata.uns[key]` if it is a run of `tl.annotate`.
@@ -17,7 +19,7 @@ def stored(adata: AnnData, key: str) -> Mapping[str, Any]:
         It is not.
     """
     run = adata.uns.get(key)
-    if not isinstance(run, Mapping) or "gene_importance" not in run:
+    if not is_annotation(run):
         msg = (
             f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
             "or pass the key_added of the run as key."
