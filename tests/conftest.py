@@ -27,7 +27,7 @@ def no_progress_bars() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def fast() -> Config:
     """Enough training to run every step, not enough to learn much."""
-    return Config(
+    return Config.paper(
         n_top_genes=30,
         gene_width=8,
         width=8,
@@ -57,7 +57,7 @@ def _annotated() -> AnnData:
     adata = scbignn.datasets.simulated(n_cells=180, n_genes=80, n_types=3, fold_change=20.0, rng=0)
     # Four categories, "Unknown" first in the alphabet of categories: colours must go by label, not by place.
     adata.uns["cell_type_colors"] = ["#000000", "#111111", "#222222", "#333333"]
-    config = Config(
+    config = Config.paper(
         n_top_genes=60,
         gene_width=16,
         width=16,

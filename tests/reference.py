@@ -45,6 +45,26 @@ def top_variance_genes(x: np.ndarray, n_top: int) -> list[int]:
     return sorted(sorted(expressed, key=lambda j: (-variance[j], j))[:n_top])
 
 
+def top_label_genes(x: np.ndarray, y: np.ndarray, n_top: int) -> list[int]:
+    """Labels take turns: each names its gene of largest Welch t that is not yet chosen."""
+    x = x[y >= 0].astype(np.float64)
+    y = y[y >= 0]
+    spread = x.var(0)
+    rankings = []
+    for label in np.unique(y):
+        own, other = x[y == label], x[y != label]
+        parts = [(len(part) * part.var(0) + spread) / (len(part) + 1) / len(part) for part in (own, other)]
+        with np.errstate(invalid="ignore"):
+            t = np.abs(own.mean(0) - other.mean(0)) / np.sqrt(sum(parts))
+        rankings.append([j for j in np.argsort(-t, kind="stable") if spread[j] > 0])
+    chosen: list[int] = []
+    for place in range(len(rankings[0])):
+        for ranking in rankings:
+            if ranking[place] not in chosen and len(chosen) < n_top:
+                chosen.append(ranking[place])
+    return sorted(chosen)
+
+
 # --- gene-level network -----------------------------------------------------------------------------------------------
 
 
@@ -138,16 +158,46 @@ def mean_matrix(adjacency: np.ndarray) -> np.ndarray:
     return out
 
 
-def cell_network(w: dict[str, np.ndarray], x: np.ndarray, h: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Eqs. 7 and 8, jumping knowledge, classifier: logits."""
-    inner = np.maximum(x @ w["gene_input.inner.weight"].T + w["gene_input.inner.bias"], 0)
-    z = np.concatenate([h, inner @ w["gene_input.outer.weight"].T + w["gene_input.outer.bias"]], axis=1)
+def correction(w: dict[str, np.ndarray], name: str, x: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """A linear layer beside an anchor's decisions times a learned scale."""
+    return w[f"{name}.scale"] * decisions + x @ w[f"{name}.linear.weight"].T + w[f"{name}.linear.bias"]
+
+
+def batch_norm(w: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
+    """Batch norm as it acts after training."""
+    deviation = np.sqrt(w[f"{name}.running_var"] + 1e-5)
+    return (x - w[f"{name}.running_mean"]) / deviation * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def cell_network(
+    w: dict[str, np.ndarray],
+    x: np.ndarray,
+    h: np.ndarray,
+    mean: np.ndarray,
+    *,
+    features: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
+    decisions: np.ndarray | None = None,
+) -> np.ndarray:
+    """Eqs. 7 and 8, jumping knowledge, classifier: logits. `features` and `shown` labels are ours, as `decisions`."""
+    if features is None:
+        inner = np.maximum(x @ w["gene_input.inner.weight"].T + w["gene_input.inner.bias"], 0)
+        z = np.concatenate([h, inner @ w["gene_input.outer.weight"].T + w["gene_input.outer.bias"]], axis=1)
+        if shown is not None:
+            z = z + shown @ w["known_input.weight"].T
+    else:
+        z = features if shown is None else np.concatenate([features, shown], axis=1)
+        z = z @ w["feature_input.0.weight"].T + w["feature_input.0.bias"]
+        z = np.maximum(batch_norm(w, "feature_input.1", z), 0)
     states, layer = [z], 0
     while f"layers.{layer}.w_c.weight" in w:
-        z = mlp(w, f"layers.{layer}.mlp_c", mean @ z @ w[f"layers.{layer}.w_c.weight"].T)
+        z = mean @ z @ w[f"layers.{layer}.w_c.weight"].T
+        name = f"layers.{layer}.mlp_c"
+        z = np.maximum(batch_norm(w, f"{name}.0", z), 0) if f"{name}.0.running_var" in w else mlp(w, name, z)
         states.append(z)
         layer += 1
-    return mlp(w, "classifier", np.concatenate(states, axis=1))
+    states = np.concatenate(states, axis=1)
+    return mlp(w, "classifier", states) if decisions is None else correction(w, "classifier", states, decisions)
 
 
 # --- graphs -----------------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_backed_data_are_refused_and_the_file_stays(adata, fast, tmp_path):
         ({"n_rounds": -1}, "n_rounds=-1"),
         ({"width": 10, "n_heads": 4}, "n_heads=4 must be a divisor of width=10"),
         ({"dropout": 1.0}, "dropout=1.0"),
-        ({"read_out": "max"}, "read_out='max' must be 'learned' or 'mean'"),
+        ({"read_out": "max"}, "read_out='max' must be 'value' or 'learned' or 'mean'"),
         ({"target_sum": 0}, "target_sum=0"),
         ({"batch_size": 2.5}, "batch_size=2.5"),
     ],

@@ -54,3 +54,17 @@ class Dropout(nn.Module):
             return x
         keep = 1 - self.probability
         return x * torch.empty_like(x).bernoulli_(keep, generator=self.generator) / keep
+
+
+class Correction(nn.Module):
+    """A linear layer that starts at zero, added to given decisions times a learned scale: (..., d), (..., C) -> (..., C)."""
+
+    def __init__(self, d_in: int, d_out: int, scale: float) -> None:
+        super().__init__()
+        self.linear = nn.utils.skip_init(nn.Linear, d_in, d_out)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, x: Tensor, decisions: Tensor) -> Tensor:
+        return self.scale * decisions + self.linear(x)

@@ -48,6 +48,8 @@ class Schedule:
     learning_rate: float
     weight_decay: float
     patience: int
+    decoupled: bool = False
+    """AdamW's weight decay (Loshchilov and Hutter 2019) instead of an L2 penalty in Adam's gradient."""
 
     def rate(self, step: int) -> float:
         """One cycle: a linear rise over the first tenth of all steps, then a half cosine down to zero."""
@@ -85,7 +87,7 @@ def train(
     progress: tqdm,
     keeper: Keeper,
 ) -> list[Epoch]:
-    """Train with Adam; with validation, stop early and return to the weights of the lowest validation loss.
+    """Train with Adam or AdamW; with validation, stop early and return to the weights of the lowest validation loss.
 
     Parameters
     ----------
@@ -102,7 +104,8 @@ def train(
     keeper
         Offered the whole state after each epoch; what it holds of an interrupted run is where training goes on.
     """
-    optimizer = torch.optim.Adam(module.parameters(), weight_decay=schedule.weight_decay)
+    method = torch.optim.AdamW if schedule.decoupled else torch.optim.Adam
+    optimizer = method(module.parameters(), weight_decay=schedule.weight_decay)
     epochs: list[Epoch] = []
     best = {name: value.clone() for name, value in module.state_dict().items()}
     interrupted = keeper.interrupted_stage()
@@ -136,7 +139,8 @@ def train(
             epoch.selected = True
         epochs.append(epoch)
         progress.update()
-        progress.set_postfix(loss=f"{epoch.loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+        accuracy = {"val_accuracy": f"{epoch.val_accuracy:.3f}"} if validate else {}
+        progress.set_postfix(loss=f"{epoch.loss:.3f}", **accuracy)
         keeper.offer(epochs, {"module": module.state_dict(), "best": best, "adam": _adam_state(optimizer)})
 
     module.load_state_dict(best)

@@ -3,9 +3,10 @@ import pytest
 import reference
 import scipy.sparse as sp
 import torch
-from small import CPU, cell_gnn, expression, generator, tiny, weights
+from small import CPU, cell_gnn, expression, generator, shaken, tiny, weights
 
-from scbignn.annotation._cell_gnn import CellGNN
+from scbignn.annotation._cell_gnn import CellGNN, Cells
+from scbignn.annotation._expression import mean_and_variance
 from scbignn.graph import SparseProduct, neighbor_mean
 
 
@@ -19,7 +20,12 @@ def problem(seed=0, n=20):
 
 def run(network, x, h, graph, dtype=torch.float64):
     mean = neighbor_mean(sp.csr_matrix(graph), "torch", CPU, dtype)
-    return network(SparseProduct(x, CPU, dtype), torch.as_tensor(h, dtype=dtype), mean)
+    return network(cells_of(x, dtype), torch.as_tensor(h, dtype=dtype), mean)
+
+
+def cells_of(x, dtype=torch.float64):
+    moments = (torch.as_tensor(part, dtype=dtype) for part in mean_and_variance(x))
+    return Cells(SparseProduct(x, CPU, dtype), *moments)
 
 
 @pytest.mark.parametrize("n_layers", [1, 3])
@@ -37,6 +43,45 @@ def test_single_precision():
     network = cell_gnn(tiny())
     expected = reference.cell_network(weights(network), x.toarray(), h, reference.mean_matrix(graph))
     np.testing.assert_allclose(run(network, x, h, graph, torch.float32).detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_features_labels_and_decisions_equal_reference(shown):
+    """The input of components, batch norm, labels shown as input, and the correction of an anchor."""
+    _, h, graph = problem()
+    rng = np.random.default_rng(1)
+    features, decisions, known = rng.normal(size=(20, 5)), rng.normal(size=(20, 3)), np.eye(3)[rng.integers(3, size=20)]
+    config = tiny(cell_input="components", batch_norm=True, anchor=True, mask_labels=0.5 if shown else 0.0)
+    network = CellGNN(config, 12, 3, n_features=5, init=generator(), noise=generator(1))
+    network = shaken(network).double().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.uniform_(-1, 1, generator=generator(1))
+            module.running_var.uniform_(0.5, 2, generator=generator(2))
+    cells = cells_of(expression(20))._replace(
+        features=torch.from_numpy(features), decisions=torch.from_numpy(decisions)
+    )
+    mean = neighbor_mean(sp.csr_matrix(graph), "torch", CPU, torch.float64)
+    found = network(cells, torch.as_tensor(h), mean, torch.from_numpy(known) if shown else None)
+    expected = reference.cell_network(
+        weights(network),
+        None,
+        h,
+        reference.mean_matrix(graph),
+        features=features,
+        shown=known if shown else None,
+        decisions=decisions,
+    )
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_new_anchored_network_says_what_the_anchor_says():
+    x, h, graph = problem()
+    decisions = torch.randn(20, 3, generator=generator())
+    network = CellGNN(tiny(anchor=True), 12, 3, init=generator(), noise=generator(1)).eval()
+    mean = neighbor_mean(sp.csr_matrix(graph), "torch", CPU)
+    found = network(cells_of(x, torch.float32)._replace(decisions=decisions), torch.as_tensor(h).float(), mean)
+    torch.testing.assert_close(found, 3 * decisions)
 
 
 def test_gene_input_equals_eq_7():

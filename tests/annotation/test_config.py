@@ -4,13 +4,22 @@ import math
 
 import pytest
 
-from scbignn.annotation import Config
+from scbignn.annotation import Config, _config
 
 
 def test_paper_is_the_published_method():
     config = Config.paper()
     stated = {
         "n_top_genes": 1000,
+        "gene_panel": "variance",
+        "unit_rows": False,
+        "anchor": False,
+        "batch_norm": False,
+        "cell_input": "genes",
+        "mask_labels": 0,
+        "graph_from": "h",
+        "confidence_power": 0,
+        "label_smoothing": 0,
         "target_sum": 1e6,
         "top_genes_from": "all",
         "width": 32,
@@ -35,6 +44,12 @@ def test_paper_takes_changes():
     assert Config.paper(n_layers=2, n_heads=1) == dataclasses.replace(Config.paper(), n_layers=2, n_heads=1)
 
 
+def test_paper_says_what_it_is_of_every_field_that_the_default_changes():
+    changed = {name for name, value in Config().to_dict().items() if getattr(Config.paper(), name) != value}
+    assert changed == {name for name, value in _config._PAPER.items() if getattr(Config(), name) != value}
+    assert _config._PAPER.keys() <= Config().to_dict().keys()
+
+
 def test_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().width = 64
@@ -51,7 +66,7 @@ def test_dictionary_goes_through_json():
         "n_top_genes",
         "gene_width",
         "width",
-        "n_layers",
+        "n_components",
         "n_heads",
         "n_neighbors",
         "n_cell_layers",
@@ -69,7 +84,7 @@ def test_counts(name, value):
         Config(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["n_rounds", "min_count"])
+@pytest.mark.parametrize("name", ["n_layers", "n_rounds", "min_count", "anchor_refits", "few_labels"])
 @pytest.mark.parametrize("value", [-1, 0.5])
 def test_counts_that_may_be_zero(name, value):
     assert getattr(Config(**{name: 0}), name) == 0
@@ -87,14 +102,20 @@ def test_counts_that_may_be_zero(name, value):
         ("cell_learning_rate", -1e-3, "above 0"),
         ("patience", 0, "above 0"),
         ("beta", -0.1, "at least 0"),
+        ("confidence_power", -1, "at least 0"),
+        ("mask_labels", 1.0, "within"),
+        ("label_smoothing", -0.1, "within"),
+        ("gene_panel", "hvg", "'labels' or 'variance'"),
+        ("cell_input", "h", "'components' or 'genes'"),
+        ("graph_from", "pca", "'components' or 'h'"),
         ("gene_weight_decay", -1e-9, "at least 0"),
         ("dropout", 1.0, "within"),
         ("dropout", -0.1, "within"),
         ("validation_fraction", 1.0, "within"),
         ("validation_fraction", math.nan, "within"),
         ("top_genes_from", "train", "'all' or 'labeled'"),
-        ("read_out", "max", "'learned' or 'mean'"),
-        ("pseudo_labels", "none", "'sample' or 'soft' or 'hard'"),
+        ("read_out", "max", "'value' or 'learned' or 'mean'"),
+        ("pseudo_labels", "none", "'soft' or 'sample' or 'hard'"),
         ("e_step_weights", "", "'sums' or 'batches'"),
         ("n_heads", 3, "a divisor of width=32"),
     ],

@@ -9,7 +9,7 @@ from small import CPU, alpha, expression, generator, labelled, shaken, tiny, wei
 
 from scbignn._settings import settings
 from scbignn._training import Keeper, Schedule, progress_bar
-from scbignn.annotation import _em, fit
+from scbignn.annotation import _em, fit, gather_evidence
 from scbignn.graph import Neighbors
 
 N_LABELS = 3
@@ -21,8 +21,36 @@ def quiet():
         yield
 
 
+#: The default's parts, on a small problem.
+ANCHORED = {
+    "anchor": True,
+    "read_out": "value",
+    "scale_attention": True,
+    "residual": True,
+    "layer_norm": True,
+    "batch_norm": True,
+    "dropout": 0.2,
+    "gene_dropout": 0.2,
+    "cell_input": "components",
+    "mask_labels": 0.5,
+    "graph_from": "components",
+    "self_loops": True,
+    "pseudo_labels": "soft",
+    "confidence_power": 2.0,
+    "label_smoothing": 0.05,
+    "decoupled_weight_decay": True,
+    "validation_fraction": 0.0,
+}
+
+
+def evidence_of(x, y, seed=0):
+    return gather_evidence(x, y, N_LABELS, tiny(anchor=True), device=CPU, seed=seed)
+
+
 def run(config=None, *, seed=0, data=None, **options):
     x, y = data or labelled()
+    if config is not None and config.anchor:
+        options["evidence"] = evidence_of(x, y)
     return fit(x, y, N_LABELS, config or tiny(), device=CPU, engine="torch", seed=seed, **options)
 
 
@@ -44,7 +72,8 @@ def same_run(a, b):
 
 def new_em(config, data=None):
     x, y = data or labelled()
-    em = _em._EM(x, y, N_LABELS, config, device=CPU, engine="torch", seed=0)
+    evidence = evidence_of(x, y) if config.anchor or config.cell_input == "components" else None
+    em = _em._EM(x, y, N_LABELS, config, device=CPU, engine="torch", seed=0, evidence=evidence)
     shaken(em.gene_gnn, 1)
     return em
 
@@ -186,6 +215,100 @@ def test_e_step_goes_through_all_cells_of_both_kinds(monkeypatch, one_epoch):
     np.testing.assert_array_equal(np.sort(np.concatenate([c[6:] for c in batches])), np.arange(12, 36))
 
 
+def test_confidence_and_smoothing_in_the_e_step(one_epoch):
+    x, y = balanced()
+    em = new_em(
+        tiny(pseudo_labels="soft", confidence_power=2.0, label_smoothing=0.3, batch_size=24, validation_fraction=0.0),
+        (x, y),
+    )
+    p = reference.softmax(np.random.default_rng(0).normal(size=(36, N_LABELS)))
+    em.p = torch.tensor(p, dtype=torch.float32)
+    em.e_step(1, schedule())
+    _, logits = gene_logits(em, x)
+    known = reference.cross_entropy(logits[:12], 0.7 * one_hot(y[:12]) + 0.1).mean()
+    believed = (p[12:].max(1) ** 2 * reference.cross_entropy(logits[12:], 0.7 * p[12:] + 0.1)).mean()
+    assert one_epoch["losses"] == [pytest.approx(24 / 36 * believed + 12 / 36 * known, rel=1e-4)]
+
+
+def test_anchored_q_corrects_the_decisions_of_its_cells(one_epoch):
+    x, y = labelled()
+    em = new_em(tiny(anchor=True, batch_size=1000, validation_fraction=0.0), (x, y))
+    em.pretrain(0, schedule())
+    w = weights(em.gene_gnn)
+    h = reference.embeddings(w, x.toarray(), em.config.n_heads, em.config.width, alpha=alpha(em.gene_gnn))
+    logits = reference.correction(w, "classifier", h, evidence_of(x, y).gene_decisions)
+    expected = reference.cross_entropy(logits[em.train_cells], one_hot(y[em.train_cells])).mean()
+    assert one_epoch["losses"] == [pytest.approx(expected, rel=1e-4)]
+
+
+@pytest.fixture
+def half_hidden(monkeypatch):
+    """In place of a draw: every other training cell is hidden."""
+    monkeypatch.setattr(_em._EM, "_hidden_cells", lambda _em, train_cells: train_cells[::2])
+
+
+def test_p_learns_hidden_labels_from_shown_ones(one_epoch, half_hidden):
+    x, y = labelled()
+    config = tiny(**{**ANCHORED, "dropout": 0.0, "batch_norm": False, "cell_input": "genes", "label_smoothing": 0.0})
+    em = new_em(config, (x, y))
+    em.m_step(1, schedule())
+    evidence = evidence_of(x, y)
+    hidden = em.train_cells[::2]
+    shown = np.zeros((36, N_LABELS))
+    shown[em.train_cells[1::2]] = one_hot(y[em.train_cells[1::2]])
+    edges = reference.adjacency(reference.neighbors(evidence.points, 3)) + np.eye(36)
+    w = weights(em.cell_gnn)
+    logits = reference.cell_network(
+        w, x.toarray(), em.h.numpy(), reference.mean_matrix(edges), shown=shown, decisions=evidence.cell_decisions
+    )
+    others = np.setdiff1d(np.arange(36), em.train_cells)
+    q = em.q.numpy()[others]
+    loss = reference.cross_entropy(logits[hidden], one_hot(y[hidden])).mean() * len(em.train_cells)
+    loss += (q.max(1) ** 2 * reference.cross_entropy(logits[others], q)).sum()
+    assert one_epoch["losses"] == [pytest.approx(loss / 36, rel=1e-4)]
+
+
+def test_no_cell_is_predicted_from_its_own_label(one_epoch):
+    """A network that only repeats the label it is shown gives every cell the same answer, labelled or not."""
+    x, y = labelled()
+    em = new_em(tiny(mask_labels=0.5, n_cell_layers=1), (x, y))
+    em.m_step(1, schedule())
+    mean = em._mean_over_neighbors()
+    with torch.no_grad():
+        for name, parameter in em.cell_gnn.named_parameters():
+            if name != "known_input.weight":
+                parameter.zero_()
+        em.cell_gnn.known_input.weight.fill_(1.0)
+        em.cell_gnn.classifier[0].weight[:, : em.config.width * 2] = 1.0  # z itself
+        em.cell_gnn.classifier[2].weight[:] = torch.arange(3.0)[:, None]
+    em.h.zero_()
+    everyone_shown = em._cell_logits(mean, torch.empty(0, dtype=torch.int64))
+    assert (everyone_shown[em.train_cells] != 0).any()
+    em._cell_beliefs(mean)
+    np.testing.assert_allclose(em.p, 1 / 3)
+
+
+def test_hidden_cells_are_drawn_anew_and_never_none():
+    em = new_em(tiny(mask_labels=0.9))
+    draws = [em._hidden_cells(torch.arange(20)) for _ in range(400)]
+    assert min(len(hidden) for hidden in draws) >= 1
+    assert np.mean([len(hidden) for hidden in draws]) == pytest.approx(1 + 19 * 0.1, abs=0.4)
+    assert any(len(hidden) > 3 for hidden in draws)
+    assert not torch.equal(draws[0], draws[1])
+
+
+def test_without_masking_no_label_is_shown_and_none_is_left_out():
+    em = new_em(tiny())
+    assert torch.equal(em._hidden_cells(torch.arange(20)), torch.arange(20))
+
+
+def test_graph_of_components_is_that_of_the_evidence():
+    x, y = labelled()
+    found = run(tiny(**ANCHORED), data=(x, y))
+    expected = reference.neighbors(evidence_of(x, y).points, 3)
+    np.testing.assert_array_equal(np.sort(found.neighbors.indices), np.sort(expected))
+
+
 def test_certain_beliefs_make_all_pseudo_labels_the_same(one_epoch):
     losses = []
     for pseudo_labels in ("sample", "soft", "hard"):
@@ -254,6 +377,11 @@ RUNS = {
     "without validation": {"validation_fraction": 0.0},
     "without EM": {"n_rounds": 0},
     "two rounds, batches": {"n_rounds": 2, "e_step_weights": "batches", "beta": 0.5},
+    "anchored": ANCHORED,
+    "anchored, without attention": {**ANCHORED, "n_layers": 0},
+    "anchored, sampled": {**ANCHORED, "pseudo_labels": "sample", "n_rounds": 2},
+    "masked labels beside genes": {"mask_labels": 0.3},
+    "batch norm alone": {"batch_norm": True},
     "impatient": {"patience": 0.01, "gene_learning_rate": 0.5, "cell_learning_rate": 0.5, "m_step_updates": 20},
 }
 
@@ -582,3 +710,15 @@ def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
 def test_fit_needs_cells_with_and_without_a_label(codes):
     with pytest.raises(ValueError, match="without one"):
         fit(expression(3, 5), np.array(codes), 2, tiny(), device=CPU, engine="torch", seed=0)
+
+
+def test_q_before_em_does_not_see_unlabelled_cells():
+    x, y = labelled(60)
+    config = tiny(**{**ANCHORED, "n_rounds": 0})
+    other = x.copy()
+    for cell in np.flatnonzero(y < 0):  # as many expressed genes, so that as many random numbers are drawn
+        other.data[other.indptr[cell] : other.indptr[cell + 1]] *= 3
+    one, changed = (run(config, data=(z, y)) for z in (x, other))
+    np.testing.assert_array_equal(one.q[y >= 0], changed.q[y >= 0])
+    assert (one.q[y < 0] != changed.q[y < 0]).any()
+    assert (one.p[y >= 0] != changed.p[y >= 0]).any()

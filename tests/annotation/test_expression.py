@@ -3,7 +3,7 @@ import pytest
 import reference
 import scipy.sparse as sp
 
-from scbignn.annotation import normalize, top_variance_genes
+from scbignn.annotation import normalize, unit_rows
 from scbignn.annotation._expression import mean_and_variance
 
 
@@ -51,21 +51,14 @@ def test_a_constant_gene_has_no_variance():
     np.testing.assert_allclose(variance, 0, atol=1e-8)
 
 
-@pytest.mark.parametrize("n_top", [1, 4, 10, 14])
-@pytest.mark.parametrize("seed", range(3))
-def test_top_variance_genes_equal_reference(n_top, seed):
-    x = reference.normalize(counts(seed=seed), 1e4).astype(np.float32)
-    found = top_variance_genes(sp.csr_matrix(x), n_top)
-    np.testing.assert_array_equal(found, reference.top_variance_genes(x, n_top))
-
-
-def test_genes_without_expression_never_count():
-    x = np.random.default_rng(0).uniform(0.5, 1, (8, 5)).astype(np.float32)
-    x[:, 1] = 0
-    np.testing.assert_array_equal(top_variance_genes(sp.csr_matrix(x), 100), [0, 2, 3, 4])
-
-
-def test_ties_go_to_the_first_gene():
-    column = np.array([[0.0], [1.0], [2.0]])
-    x = np.hstack([np.ones((3, 1)), column, 2 * column, column, column])
-    np.testing.assert_array_equal(top_variance_genes(sp.csr_matrix(x), 3), [1, 2, 3])
+def test_unit_rows():
+    dense = counts().astype(np.float32)
+    dense[4] = 0
+    x = sp.csr_matrix(dense)
+    before = x.copy()
+    found = unit_rows(x)
+    length = np.sqrt((dense**2).sum(1, keepdims=True))
+    np.testing.assert_allclose(found.toarray(), dense / np.where(length > 0, length, 1), rtol=1e-6)
+    assert found.dtype == np.float32
+    assert found.format == "csr"
+    np.testing.assert_array_equal(x.toarray(), before.toarray())

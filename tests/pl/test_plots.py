@@ -124,5 +124,8 @@ def test_history_without_validation_cells_shows_the_loss(annotated):
     table[["val_loss", "val_accuracy"]] = np.nan
     ax = pl.history(annotated)
     assert ax.get_ylabel() == "training loss"
-    kept = get.history(annotated).query("selected and network == 'p'")
-    assert ax.lines[1].get_ydata().tolist() == kept["loss"].tolist()
+    for line, network in zip(ax.lines, "qp", strict=True):
+        rows = get.history(annotated)
+        losses = rows[rows["network"] == network]["loss"].tolist()
+        assert line.get_ydata().tolist() == losses
+        assert line.get_xdata().tolist() == list(range(1, len(losses) + 1))

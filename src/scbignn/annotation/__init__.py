@@ -1,21 +1,33 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
-from ._annotate import Annotation, Homophily, annotate_cells, raw_neighbors
+from ._anchor import Anchor, Believed, believe, fit_anchor
+from ._annotate import Annotation, Homophily, annotate_cells, choose_genes, raw_neighbors
 from ._config import Config
 from ._em import Fit, fit
-from ._expression import normalize, top_variance_genes
+from ._evidence import Evidence, gather_evidence
+from ._expression import normalize, unit_rows
 from ._importance import gene_importance, mean_attention
+from ._panel import top_label_genes, top_variance_genes
 
 __all__ = [
+    "Anchor",
     "Annotation",
+    "Believed",
     "Config",
+    "Evidence",
     "Fit",
     "Homophily",
     "annotate_cells",
+    "believe",
+    "choose_genes",
     "fit",
+    "fit_anchor",
+    "gather_evidence",
     "gene_importance",
     "mean_attention",
     "normalize",
     "raw_neighbors",
+    "top_label_genes",
     "top_variance_genes",
+    "unit_rows",
 ]

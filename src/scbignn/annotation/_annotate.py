@@ -14,8 +14,10 @@ from sklearn.decomposition import PCA
 from ..graph import Engine, Neighbors, homophily, homophily_per_label, nearest_neighbors
 from ._config import Config
 from ._em import Fit, fit
-from ._expression import mean_and_variance, normalize, top_variance_genes
+from ._evidence import gather_evidence
+from ._expression import mean_and_variance, normalize, unit_rows
 from ._importance import gene_importance, mean_attention
+from ._panel import top_label_genes, top_variance_genes
 
 #: Principal components of the graph that the learned one is compared with.
 _N_COMPONENTS = 50
@@ -74,7 +76,12 @@ def annotate_cells(
         As in :func:`scbignn.annotation.fit`.
     """
     x = normalize(x, config.target_sum)
-    genes = top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
+    if config.unit_rows:
+        x = unit_rows(x)
+    genes = choose_genes(x, y, config)
+    evidence = None
+    if config.anchor or "components" in (config.cell_input, config.graph_from):
+        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed)
     x = x[:, genes].tocsr()
     found = fit(
         x,
@@ -84,23 +91,33 @@ def annotate_cells(
         device=device,
         engine=engine,
         seed=seed,
+        evidence=evidence,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
+    k = found.neighbors.indices.shape[1]
+    if evidence is None:
+        raw = raw_neighbors(x, k, device=device, seed=seed)
+    else:
+        raw = nearest_neighbors(evidence.components, k, device=device, seed=seed)
     attention = mean_attention(found.gene_gnn, x, min_count=config.min_count, device=device)
     return Annotation(
         fit=found,
         genes=genes,
         attention=attention,
         importance=gene_importance(attention),
-        homophily=_homophily(found.neighbors, x, y, n_labels, device=device, seed=seed),
+        homophily=_homophily(found.neighbors, raw, y, n_labels),
     )
 
 
-def _homophily(
-    learned: Neighbors, x: sp.csr_matrix, y: np.ndarray, n_labels: int, *, device: torch.device, seed: int
-) -> Homophily:
-    raw = raw_neighbors(x, learned.indices.shape[1], device=device, seed=seed)
+def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:
+    """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,)."""
+    if config.gene_panel == "labels":
+        return top_label_genes(x, y, config.n_top_genes)
+    return top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
+
+
+def _homophily(learned: Neighbors, raw: Neighbors, y: np.ndarray, n_labels: int) -> Homophily:
     graphs = learned.distance_matrix(), raw.distance_matrix()
     return Homophily(
         *(homophily(graph, y) for graph in graphs), *(homophily_per_label(graph, y, n_labels) for graph in graphs)

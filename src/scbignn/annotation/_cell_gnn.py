@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from .._layers import Dropout, linear, mlp, standardize_inputs
+from .._layers import Correction, Dropout, linear, mlp, standardize_inputs
 from ..graph import Aggregate, SparseProduct
+from ._anchor import LOGIT_SCALE
 from ._config import Config
+
+
+class Cells(NamedTuple):
+    """What is known of N cells before p trains."""
+
+    x: SparseProduct
+    """Expression of the panel, (N, T)."""
+    gene_mean: Tensor
+    """(T,) its mean, and below its standard deviation."""
+    gene_std: Tensor
+    features: Tensor | None = None
+    """(N, F) in place of genes."""
+    decisions: Tensor | None = None
+    """(N, C) of the anchor, which the logits correct."""
 
 
 class CellGNN(nn.Module):
@@ -17,41 +34,78 @@ class CellGNN(nn.Module):
     ----------
     config
         Widths, layers, dropout.
-    n_genes, n_labels
-        T and C.
+    n_genes, n_labels, n_features
+        T, C, and the columns of the features with ``config.cell_input="components"``.
     init, noise
         Generators of the initial weights (CPU) and of dropout masks (the device of training).
     """
 
     def __init__(
-        self, config: Config, n_genes: int, n_labels: int, *, init: torch.Generator, noise: torch.Generator
+        self,
+        config: Config,
+        n_genes: int,
+        n_labels: int,
+        *,
+        n_features: int = 0,
+        init: torch.Generator,
+        noise: torch.Generator,
     ) -> None:
         super().__init__()
         d = config.width
-        self.gene_input = SparseMLP(n_genes, d, d, init)
+        d_z = 2 * d if config.cell_input == "genes" else d
+        d_known = n_labels if config.mask_labels else 0
+        if config.cell_input == "genes":
+            self.gene_input = SparseMLP(n_genes, d, d, init)
+            self.known_input = linear(d_known, d_z, init, bias=False) if d_known else None
+        else:
+            self.feature_input = nn.Sequential(linear(n_features + d_known, d, init), nn.BatchNorm1d(d), nn.ReLU())
         self.layers = nn.ModuleList(
-            MeanLayer(2 * d if layer == 0 else d, d, init) for layer in range(config.n_cell_layers)
+            MeanLayer(config, d_z if layer == 0 else d, init, noise) for layer in range(config.n_cell_layers)
         )
-        self.dropout = Dropout(config.dropout, noise)
-        self.classifier = mlp((2 + config.n_cell_layers) * d, d, n_labels, init)
+        self.dropout = Dropout(0.0 if config.batch_norm else config.dropout, noise)
+        d_out = d_z + config.n_cell_layers * d
+        self.classifier = Correction(d_out, n_labels, LOGIT_SCALE) if config.anchor else mlp(d_out, d, n_labels, init)
 
     @torch.no_grad()
-    def start(self, x: SparseProduct, h: Tensor, mean: Aggregate, *, gene_mean: Tensor, gene_std: Tensor) -> None:
-        """Set initial weights so that genes, of the given mean and deviation, and states vary on a scale of 1."""
-        standardize_inputs(self.gene_input.inner, gene_mean, gene_std)
-        states = self.states(x, h, mean)
-        standardize_inputs(self.classifier[0], states.mean(0), states.std(0))
+    def start(self, cells: Cells, h: Tensor, mean: Aggregate) -> None:
+        """Set initial weights so that genes and states vary on a scale of 1."""
+        if hasattr(self, "gene_input"):
+            standardize_inputs(self.gene_input.inner, cells.gene_mean, cells.gene_std)
+        if isinstance(self.classifier, nn.Sequential):
+            states = self.states(cells, h, mean)
+            standardize_inputs(self.classifier[0], states.mean(0), states.std(0))
 
-    def forward(self, x: SparseProduct, h: Tensor, mean: Aggregate) -> Tensor:
-        """x: X (N, T); h: (N, d), constant; mean: Z -> D^-1 A_c Z. Returns logits (N, C)."""
-        return self.classifier(self.dropout(self.states(x, h, mean)))
+    def forward(self, cells: Cells, h: Tensor, mean: Aggregate, known: Tensor | None = None) -> Tensor:
+        """Logits (N, C).
 
-    def states(self, x: SparseProduct, h: Tensor, mean: Aggregate) -> Tensor:
-        """Jumping knowledge: the input z and every layer's output side by side, (N, (2 + L) d)."""
-        states = [torch.cat([h, self.gene_input(x)], dim=1)]  # z, (N, 2 d)
+        Parameters
+        ----------
+        cells
+            What is known of the cells beforehand.
+        h
+            Embedding of the gene-level network, (N, d), constant.
+        mean
+            Z -> D^-1 A_c Z.
+        known
+            Labels shown as input, one-hot, zero where hidden, (N, C); None shows none.
+        """
+        states = self.dropout(self.states(cells, h, mean, known))
+        return self.classifier(states) if cells.decisions is None else self.classifier(states, cells.decisions)
+
+    def states(self, cells: Cells, h: Tensor, mean: Aggregate, known: Tensor | None = None) -> Tensor:
+        """Jumping knowledge: the input z and every layer's output side by side, (N, d_z + L d)."""
+        states = [self.z(cells, h, known)]
         for layer in self.layers:
             states.append(layer(states[-1], mean))  # (N, d)
         return torch.cat(states, dim=1)
+
+    def z(self, cells: Cells, h: Tensor, known: Tensor | None) -> Tensor:
+        """The input, Eq. 7: h and an MLP of the genes, (N, 2 d); or one layer on features instead, (N, d)."""
+        if not hasattr(self, "gene_input"):
+            features = cells.features if known is None else torch.cat([cells.features, known], dim=1)
+            return self.feature_input(features)
+        z = torch.cat([h, self.gene_input(cells.x)], dim=1)
+        return z if known is None else z + self.known_input(known)
 
 
 class SparseMLP(nn.Module):
@@ -67,12 +121,19 @@ class SparseMLP(nn.Module):
 
 
 class MeanLayer(nn.Module):
-    """Eq. 8: Z' = MLP_c(D^-1 A_c Z W_c); (N, d_in) -> (N, d). The mean is taken at the narrower width, of Z W_c."""
+    """Eq. 8: Z' = MLP_c(D^-1 A_c Z W_c); (N, d_in) -> (N, d). The mean is taken at the narrower width, of Z W_c.
 
-    def __init__(self, d_in: int, d: int, init: torch.Generator) -> None:
+    With batch norm, MLP_c is batch norm, ReLU and dropout.
+    """
+
+    def __init__(self, config: Config, d_in: int, init: torch.Generator, noise: torch.Generator) -> None:
         super().__init__()
+        d = config.width
         self.w_c = linear(d_in, d, init, bias=False)
-        self.mlp_c = mlp(d, d, d, init)
+        if config.batch_norm:
+            self.mlp_c = nn.Sequential(nn.BatchNorm1d(d), nn.ReLU(), Dropout(config.dropout, noise))
+        else:
+            self.mlp_c = mlp(d, d, d, init)
 
     def forward(self, z: Tensor, mean: Aggregate) -> Tensor:
         return self.mlp_c(mean(self.w_c(z)))

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
-from ._cell_gnn import CellGNN
+from ._cell_gnn import CellGNN, Cells
 from ._config import Config
+from ._evidence import Evidence
 from ._expression import mean_and_variance
 from ._gene_gnn import GeneGNN
 from ._tokens import Tokens
@@ -53,6 +54,7 @@ def fit(
     device: torch.device,
     engine: Engine,
     seed: int,
+    evidence: Evidence | None = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Fit:
@@ -68,6 +70,8 @@ def fit(
         C.
     device, engine
         Where to compute, and what aggregates over the cell graph.
+    evidence
+        What the config's anchors and components are; None where it has neither.
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
@@ -81,7 +85,7 @@ def fit(
     if not (y >= 0).any() or not (y < 0).any():
         msg = "EM needs cells with a label (y >= 0) and cells without one (y = -1). Hide or add some labels."
         raise ValueError(msg)
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed)
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator)
     em.restore(keeper.finished, keeper.history)
@@ -112,11 +116,11 @@ class _EM:
         device: torch.device,
         engine: Engine,
         seed: int,
+        evidence: Evidence | None = None,
     ) -> None:
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.tokens = Tokens(x, device)
-        self.x = SparseProduct(x, device)
+        self.expression, self.tokens = x, Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
         self.train_cells, self.validation_cells = validation_split(
             y, config.validation_fraction, np.random.default_rng(seed)
@@ -124,19 +128,25 @@ class _EM:
         # Validation cells train as unlabelled ones do: their expression is seen, their labels are not.
         self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
         gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
-        self.gene_mean, self.gene_std = gene_mean.float(), gene_variance.sqrt().float()
+        self.cells = Cells(SparseProduct(x, device), gene_mean.float(), gene_variance.sqrt().float())
+        self.decisions = self.points = None
+        if evidence is not None:
+            self._take(evidence)
+        self.known = torch.zeros(len(y), n_labels, device=device)
+        self.known[self.train_cells, y[self.train_cells]] = 1
         self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
         self.q = self.p = self.h = self.neighbors = None
         self.history: list[dict[str, Any]] = []
 
     def new_gene_gnn(self, round_: int) -> GeneGNN:
         init = self._init_generator(round_)
-        mean_length = max(1.0, float(self.tokens.lengths.mean()))
+        labelled = self.expression[self.train_cells]
         network = GeneGNN(
             self.config,
             self.tokens.shape[1],
             self.n_labels,
-            mean_length=mean_length,
+            mean_length=max(1.0, labelled.nnz / len(self.train_cells)),
+            mean_value=float(labelled.data.mean()) if labelled.nnz else 1.0,
             init=init,
             noise=self.generator,
         ).to(self.device)
@@ -146,11 +156,25 @@ class _EM:
 
     def new_cell_gnn(self, round_: int, mean: Aggregate) -> CellGNN:
         init = self._init_generator(round_)
-        network = CellGNN(self.config, self.tokens.shape[1], self.n_labels, init=init, noise=self.generator).to(
-            self.device
-        )
-        network.start(self.x, self.h, mean, gene_mean=self.gene_mean, gene_std=self.gene_std)
+        network = CellGNN(
+            self.config,
+            self.tokens.shape[1],
+            self.n_labels,
+            n_features=0 if self.cells.features is None else self.cells.features.shape[1],
+            init=init,
+            noise=self.generator,
+        ).to(self.device)
+        network.start(self.cells, self.h, mean)
         return network
+
+    def _take(self, evidence: Evidence) -> None:
+        parts = evidence.components, evidence.gene_decisions, evidence.cell_decisions
+        components, gene, cell = (torch.from_numpy(part).to(self.device) for part in parts)
+        features = torch.cat([components, gene, cell], dim=1)
+        features = (features - features.mean(0)) / features.std(0).clamp(min=1e-6)
+        self.decisions = gene if self.config.anchor else None
+        self.cells = self.cells._replace(features=features, decisions=cell if self.config.anchor else None)
+        self.points = evidence.points
 
     def _init_generator(self, round_: int) -> torch.Generator:
         return torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, round_]).generate_state(1)[0]))
@@ -191,6 +215,7 @@ class _EM:
             steps_per_epoch=steps,
             learning_rate=rate_and_decay[0],
             weight_decay=rate_and_decay[1],
+            decoupled=self.config.decoupled_weight_decay,
             patience=max(1, round(self.config.patience * n_epochs)),
         )
 
@@ -201,7 +226,7 @@ class _EM:
             total, tokens = 0.0, self._tokens_of_epoch()
             for cells in np.array_split(self._shuffled(self.train_cells), schedule.steps_per_epoch):
                 logits = self._gene_logits(cells, tokens)
-                loss = F.cross_entropy(logits, self.labels[self._tensor(cells)])
+                loss = self._cross_entropy(logits, self.labels[self._tensor(cells)]).mean()
                 step(loss)
                 total += loss.item()
             return total / schedule.steps_per_epoch
@@ -214,18 +239,21 @@ class _EM:
         mean = self._mean_over_neighbors()
         if self.cell_gnn is None or not self.config.warm_start:
             self.cell_gnn = self.new_cell_gnn(round_, mean)
-        labelled, unlabelled = self._tensor(self.train_cells), self._tensor(self.unlabelled_cells)
+        train_cells, unlabelled = self._tensor(self.train_cells), self._tensor(self.unlabelled_cells)
+        weights = self._confidence(self.q[unlabelled])
 
         def run_epoch(step: Step) -> float:
-            logits = self._cell_logits(mean)
+            hidden = self._hidden_cells(train_cells)
+            logits = self._cell_logits(mean, hidden)
+            known = self._cross_entropy(logits[hidden], self.labels[hidden]).mean() * len(train_cells)
             pseudo = self._pseudo_labels(self.q[unlabelled])
-            loss = F.cross_entropy(logits[labelled], self.labels[labelled], reduction="sum")
-            loss = loss + F.cross_entropy(logits[unlabelled], pseudo, reduction="sum")
-            loss = loss / len(logits)
+            believed = (weights * self._cross_entropy(logits[unlabelled], pseudo)).sum()
+            loss = (known + believed) / len(logits)
             step(loss)
             return loss.item()
 
-        validate = self._validator(lambda cells: self._cell_logits(mean)[self._tensor(cells)])
+        nothing = train_cells[:0]
+        validate = self._validator(lambda cells: self._cell_logits(mean, nothing)[self._tensor(cells)])
         epochs = train(self.cell_gnn, run_epoch, validate, schedule, **loop)
         self._cell_beliefs(mean)
         return epochs
@@ -247,9 +275,10 @@ class _EM:
             )
             for labelled, unlabelled in batches:
                 logits = self._gene_logits(np.concatenate([labelled, unlabelled]), tokens)
-                pseudo = self._pseudo_labels(self.p[self._tensor(unlabelled)])
-                known = F.cross_entropy(logits[: len(labelled)], self.labels[self._tensor(labelled)])
-                believed = F.cross_entropy(logits[len(labelled) :], pseudo)
+                belief = self.p[self._tensor(unlabelled)]
+                known = self._cross_entropy(logits[: len(labelled)], self.labels[self._tensor(labelled)]).mean()
+                pseudo = self._cross_entropy(logits[len(labelled) :], self._pseudo_labels(belief))
+                believed = (self._confidence(belief) * pseudo).mean()
                 loss = share * believed + self.config.beta * (1 - share) * known
                 step(loss)
                 total += loss.item()
@@ -266,29 +295,56 @@ class _EM:
         everyone = np.arange(len(self.labels))
         batches = np.array_split(everyone, -(-len(everyone) // _INFERENCE_BATCH))
         self.h = torch.cat([self.gene_gnn(self.tokens, cells) for cells in batches])
-        self.q = self.gene_gnn.logits(self.h).softmax(1)
-        self.neighbors = self._nearest_neighbors()
+        self.q = self.gene_gnn.logits(self.h, self.decisions).softmax(1)
+        if self.neighbors is None or self.config.graph_from == "h":
+            self.neighbors = self._nearest_neighbors()
 
     def _nearest_neighbors(self) -> Neighbors:
-        return nearest_neighbors(self.h.cpu().numpy(), self.config.n_neighbors, device=self.device, seed=self.seed)
+        points = self.h.cpu().numpy() if self.config.graph_from == "h" else self.points
+        return nearest_neighbors(points, self.config.n_neighbors, device=self.device, seed=self.seed)
 
     @torch.no_grad()
     def _cell_beliefs(self, mean: Aggregate) -> None:
+        """Set p of every cell; no cell sees its own label, so labelled ones are predicted in two halves."""
         self.cell_gnn.eval()
-        self.p = self._cell_logits(mean).softmax(1)
+        train_cells = self._tensor(self.train_cells)
+        self.p = self._cell_logits(mean, train_cells[:0]).softmax(1)
+        if self.config.mask_labels:
+            half = torch.rand(len(train_cells), generator=self.generator, device=self.device) < 0.5
+            for hidden in (train_cells[half], train_cells[~half]):
+                self.p[hidden] = self._cell_logits(mean, hidden)[hidden].softmax(1)
+
+    def _hidden_cells(self, train_cells: Tensor) -> Tensor:
+        """Training cells whose label p is to learn without seeing it; never none."""
+        if not self.config.mask_labels:
+            return train_cells
+        shown = torch.rand(len(train_cells), generator=self.generator, device=self.device) < self.config.mask_labels
+        shown[torch.randint(len(shown), (1,), generator=self.generator, device=self.device)] = False
+        return train_cells[~shown]
 
     def _mean_over_neighbors(self) -> Aggregate:
         return neighbor_mean(cell_graph(self.neighbors, self.config), self.engine, self.device)
 
     def _gene_logits(self, cells: np.ndarray, tokens: Tokens | None = None) -> Tensor:
-        return self.gene_gnn.logits(self.gene_gnn(tokens or self.tokens, cells))
+        h = self.gene_gnn(tokens or self.tokens, cells)
+        return self.gene_gnn.logits(h, None if self.decisions is None else self.decisions[self._tensor(cells)])
 
     def _tokens_of_epoch(self) -> Tokens:
         share = 1 - self.config.gene_dropout
         return self.tokens if share == 1 else self.tokens.thinned(share, self.generator)
 
-    def _cell_logits(self, mean: Aggregate) -> Tensor:
-        return self.cell_gnn(self.x, self.h, mean)
+    def _cell_logits(self, mean: Aggregate, hidden: Tensor) -> Tensor:
+        """Logits of all cells, where p is shown the labels of all training cells but the hidden ones, if any."""
+        known = self.known.index_fill(0, hidden, 0) if self.config.mask_labels else None
+        return self.cell_gnn(self.cells, self.h, mean, known)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Of each cell, (n,); `labels` are codes (n,) or probabilities (n, C)."""
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.config.label_smoothing)
+
+    def _confidence(self, belief: Tensor) -> Tensor:
+        """How much an unlabelled cell of the given probabilities (n, C) counts, (n,)."""
+        return belief.amax(1) ** self.config.confidence_power
 
     def _pseudo_labels(self, belief: Tensor) -> Tensor:
         """What stands for the unknown labels in a loss: codes (n,), or with "soft" the belief itself (n, C)."""

@@ -1,4 +1,4 @@
-"""Normalisation and gene selection (arXiv 2312.10310, data preparation); sparse in, sparse out."""
+"""Normalisation (arXiv 2312.10310, data preparation); sparse in, sparse out."""
 
 from __future__ import annotations
 
@@ -25,14 +25,11 @@ def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     return sp.csr_matrix((np.log1p(x.data * per_entry).astype(np.float32), x.indices, x.indptr), shape=x.shape)
 
 
-def top_variance_genes(x: sp.csr_matrix, n_top: int) -> np.ndarray:
-    """Columns of the `n_top` largest variances over cells, in ascending order; genes without expression never count.
-
-    Ties go to the gene that comes first.
-    """
-    mean, variance = mean_and_variance(x)
-    ranked = np.argsort(-variance, kind="stable")
-    return np.sort(ranked[mean[ranked] > 0][:n_top])
+def unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
+    """Rows scaled to a Euclidean length of 1; CSR, of the same shape and type. A row of zeros stays."""
+    length = np.sqrt(np.asarray(x.multiply(x).sum(1)).ravel())
+    scale = np.divide(1, length, out=np.ones_like(length), where=length > 0)
+    return sp.csr_matrix((x.data * np.repeat(scale, np.diff(x.indptr)).astype(x.dtype), x.indices, x.indptr), x.shape)
 
 
 def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:

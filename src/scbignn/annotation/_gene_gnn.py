@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._layers import Dropout, linear, mlp, standardize_inputs
+from .._layers import Correction, Dropout, linear, mlp, standardize_inputs
+from ._anchor import LOGIT_SCALE
 from ._config import Config
 from ._tokens import Bucket, Tokens
 
@@ -25,6 +26,8 @@ class GeneGNN(nn.Module):
         T and C.
     mean_length
         Mean number of expressed genes a cell; the learned read-out starts at its inverse, which is mean pooling.
+    mean_value
+        Mean of the expressed genes' values.
     init, noise
         Generators of the initial weights (CPU) and of dropout masks (the device of training).
     """
@@ -36,47 +39,56 @@ class GeneGNN(nn.Module):
         n_labels: int,
         *,
         mean_length: float,
+        mean_value: float = 1.0,
         init: torch.Generator,
         noise: torch.Generator,
     ) -> None:
         super().__init__()
         d = config.width
+        d_in = config.gene_width if config.n_layers == 0 else d
+        self.width = d
         self.embedding = GeneEmbedding(n_genes, config.gene_width, d, init)
         self.layers = nn.ModuleList(
             GramAttention(config, config.gene_width if layer == 0 else d, init) for layer in range(config.n_layers)
         )
-        self.read_out = LearnedReadOut(n_genes, mean_length) if config.read_out == "learned" else MeanReadOut()
+        self.read_out = {
+            "value": lambda: ValueReadOut(n_genes, d_in, d, mean_length * mean_value, init),
+            "learned": lambda: LearnedReadOut(n_genes, mean_length),
+            "mean": MeanReadOut,
+        }[config.read_out]()
+        self.norm = nn.Sequential(nn.BatchNorm1d(d), nn.ReLU()) if config.batch_norm else nn.Identity()
         self.dropout = Dropout(config.dropout, noise)
-        self.classifier = mlp(d, d, n_labels, init)
+        self.classifier = Correction(d, n_labels, LOGIT_SCALE) if config.anchor else mlp(d, d, n_labels, init)
 
     @torch.no_grad()
     def start(self, tokens: Tokens, cells: np.ndarray) -> None:
         """Set initial weights so that counts and h vary on a scale of 1 over the given cells (see the docs, Concepts)."""
         values = torch.cat([bucket.values[bucket.expressed] for bucket in tokens.buckets(cells)])
         standardize_inputs(self.embedding.count[0], values.mean(), values.std())
-        h = self(tokens, cells)
-        standardize_inputs(self.classifier[0], h.mean(0), h.std(0))
+        if isinstance(self.classifier, nn.Sequential):
+            h = self(tokens, cells)
+            standardize_inputs(self.classifier[0], h.mean(0), h.std(0))
 
     def forward(self, tokens: Tokens, cells: np.ndarray) -> Tensor:
-        """h of the given cells, (b, d); 0 for a cell that expresses none of the genes."""
+        """h of the given cells, (b, d); before the norm it is 0 for a cell that expresses none of the genes."""
         buckets = list(tokens.buckets(cells))
-        h = self.classifier[0].weight.new_zeros(len(cells), self.classifier[0].in_features)
-        if not buckets:
-            return h
-        return h.index_copy(
-            0, torch.cat([b.rows for b in buckets]), torch.cat([self.embed(b, tokens.share) for b in buckets])
-        )
+        h = self.embedding.gene.new_zeros(len(cells), self.width)
+        if buckets:
+            rows = torch.cat([bucket.rows for bucket in buckets])
+            h = h.index_copy(0, rows, torch.cat([self.embed(bucket, tokens.share) for bucket in buckets]))
+        return self.norm(h)
 
     def embed(self, bucket: Bucket, share: float = 1.0) -> Tensor:
-        """h of one bucket, of which a share of the expressed genes is present: genes and values (b, T) -> (b, d)."""
+        """h, before the norm, of one bucket, of which a share of the expressed genes is present: genes and values (b, T) -> (b, d)."""
         f = self.embedding(bucket)  # (b, T, d_g)
         for layer in self.layers:
             f = layer(f, bucket.expressed)  # (b, T, d)
         return self.read_out(f, bucket, share)  # (b, d)
 
-    def logits(self, h: Tensor) -> Tensor:
-        """Clf_g, Eq. 6: (b, d) -> (b, C)."""
-        return self.classifier(self.dropout(h))
+    def logits(self, h: Tensor, decisions: Tensor | None = None) -> Tensor:
+        """Clf_g, Eq. 6: (b, d) -> (b, C); with an anchor a correction of its decisions (b, C)."""
+        h = self.dropout(h)
+        return self.classifier(h) if decisions is None else self.classifier(h, decisions)
 
     def attention(self, bucket: Bucket) -> list[Tensor]:
         """The attention matrices R of every layer, each (b, H, T, T); the columns of padding are 0."""
@@ -165,6 +177,23 @@ class LearnedReadOut(nn.Module):
     def forward(self, f: Tensor, bucket: Bucket, share: float = 1.0) -> Tensor:
         alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / (self.mean_length * share)
         return (alpha.masked_fill(~bucket.expressed, 0)[:, None] @ f)[:, 0]
+
+
+class ValueReadOut(nn.Module):
+    """h = W sum_j x_j v_j * f_j / mean, a vector v_j a gene in place of Eq. 5's number; (b, T, d_in) -> (b, d).
+
+    The sum is divided by what it would be in a mean cell, and by the share of the expressed genes that is present.
+    """
+
+    def __init__(self, n_genes: int, d_in: int, d: int, mean_total: float, init: torch.Generator) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.empty(n_genes, d).normal_(std=0.3, generator=init))
+        self.w = linear(d_in, d, init)
+        self.mean_total = mean_total
+
+    def forward(self, f: Tensor, bucket: Bucket, share: float = 1.0) -> Tensor:
+        value = bucket.values / (self.mean_total * share)  # 0 where padded
+        return torch.einsum("bt,btd,btd->bd", value, F.embedding(bucket.genes, self.v), self.w(f))
 
 
 class MeanReadOut(nn.Module):

@@ -35,6 +35,8 @@ def mean_attention(gene_gnn: GeneGNN, x: sp.csr_matrix, *, min_count: int, devic
     CSR float32, shape (T, T). Row i need not sum to 1: the columns are averaged over different cells.
     """
     n_genes = x.shape[1]
+    if not gene_gnn.layers:
+        return sp.csr_matrix((n_genes, n_genes), dtype=np.float32)
     tokens = Tokens(x, device)
     total = torch.zeros(n_genes * n_genes, dtype=torch.float64, device=device)
     n_matrices = 0

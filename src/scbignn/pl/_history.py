@@ -13,7 +13,7 @@ from ._style import FIRST, SECOND, axes_or_new, tidy
 def history(adata: AnnData, *, key: str = "scbignn", ax: Axes | None = None) -> Axes:
     """Accuracy of q and p per EM round, on labelled cells kept out of training; see :func:`scbignn.get.history`.
 
-    Round 0 is pre-training. Where no cells could be kept out, the training loss is drawn instead.
+    Round 0 is pre-training. Where no cells were kept out, the training loss of every epoch is drawn instead.
 
     Parameters
     ----------
@@ -34,16 +34,17 @@ def history(adata: AnnData, *, key: str = "scbignn", ax: Axes | None = None) -> 
         `adata` holds no such run.
     """
     table = get.history(adata, key=key)
-    kept = table[table["selected"]]
-    metric, label = "val_accuracy", "validation accuracy"
-    if kept[metric].isna().all():
-        metric, label = "loss", "training loss"
     ax = axes_or_new(ax, 3.4, 2.4)
+    validated = table["val_accuracy"].notna().any()
     for network, color, marker, name in (("q", SECOND, "s", "q, genes"), ("p", FIRST, "o", "p, cell graph")):
-        rows = kept[kept["network"] == network]
-        ax.plot(rows["round"], rows[metric], color=color, marker=marker, markersize=4, label=name)
+        rows = table[table["network"] == network]
+        if validated:
+            rows = rows[rows["selected"]]
+            ax.plot(rows["round"], rows["val_accuracy"], color=color, marker=marker, markersize=4, label=name)
+        else:
+            ax.plot(range(1, len(rows) + 1), rows["loss"], color=color, label=name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("EM round")
-    ax.set_ylabel(label)
+    ax.set_xlabel("EM round" if validated else "epoch")
+    ax.set_ylabel("validation accuracy" if validated else "training loss")
     ax.legend(frameon=False, fontsize=8)
     return tidy(ax)

@@ -1,0 +1,155 @@
+"""Convex anchors: linear classifiers on all genes, whose decisions the networks correct instead of learning them anew.
+
+A linear support-vector machine on all genes is a strong rival (Abdelaal et al. 2019), and being convex it has no bad
+local optimum. Its decision values are an offset of a network's logits, so the network starts from the linear answer
+and spends its capacity on what a linear rule cannot say. For a labelled cell the decisions come from machines that did
+not see its label, else the network would learn from answers that are better than any it will meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import SGDClassifier
+from sklearn.svm import LinearSVC
+
+_N_FOLDS = 3
+_PENALTIES = (0.3, 1.0, 5.0)
+#: Above this many training cells the machine is fitted by averaged stochastic gradient, with the plain hinge loss.
+_MINI_BATCH_CELLS = 50_000
+#: A factor on decisions that makes them logits. The networks learn their own, from this start.
+LOGIT_SCALE = 3.0
+#: Of an anchor that is refitted on believed labels: C, the weight of all believed labels together beside the known
+#: ones, and the most cells that are believed.
+_REFIT_PENALTY, _BELIEVED_WEIGHT, _MOST_BELIEVED = 3.0, 2.0, 10_000
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Decisions of linear machines about N cells and C labels."""
+
+    decisions: np.ndarray
+    """(N, C) float32; out of fold where labelled. A label that occurs once has no machine that did not see it."""
+    penalty: float
+    """C of the machines: the best of three by out-of-fold accuracy of labelled cells, or the one of refits."""
+
+
+@dataclass(frozen=True)
+class Believed:
+    """Labels that cells without one are believed to have, and how much each counts; both of shape (N,)."""
+
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+def fit_anchor(
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    *,
+    seed: int,
+    believed: Believed | None = None,
+    out_of_fold: bool = True,
+) -> Anchor:
+    """One-against-rest linear support-vector machines with squared hinge loss.
+
+    Parameters
+    ----------
+    x
+        Features, CSR, shape (N, M).
+    y
+        Label codes, shape (N,); -1 where unlabelled. At least two labels occur.
+    n_labels
+        C.
+    seed
+        Deals the cells of each label to folds.
+    believed
+        Labels of unlabelled cells to train on as well.
+    out_of_fold
+        Decide labelled cells by machines that did not see them, too.
+    """
+    labelled = np.flatnonzero(y >= 0)
+    fold = deal_folds(y[labelled], min(_N_FOLDS, len(labelled)), np.random.default_rng(seed))
+    penalties = _PENALTIES if believed is None else (_REFIT_PENALTY,)
+    others = np.empty(0, dtype=np.int64)
+    if believed is not None:
+        others = np.flatnonzero((y < 0) & (believed.weights > 0))
+        y = np.where(y >= 0, y, believed.labels)
+
+    def decisions(train: np.ndarray, cells: np.ndarray, penalty: float) -> np.ndarray:
+        train = np.concatenate([train, others])
+        weights = None if believed is None else believed.weights[train]
+        machine = _machine(penalty, len(train)).fit(x[train], y[train], sample_weight=weights)
+        return _of_all_labels(machine, x[cells], n_labels)
+
+    best_accuracy, best, penalty = -1.0, None, penalties[0]
+    for candidate in penalties if out_of_fold else ():
+        held_out = np.empty((len(labelled), n_labels), dtype=np.float32)
+        for number in np.unique(fold):
+            held_out[fold == number] = decisions(labelled[fold != number], labelled[fold == number], candidate)
+        accuracy = np.mean(held_out.argmax(1) == y[labelled])
+        if accuracy > best_accuracy:
+            best_accuracy, best, penalty = accuracy, held_out, candidate
+    everyone = decisions(labelled, np.arange(x.shape[0]), penalty)
+    if best is not None:
+        everyone[labelled[fold >= 0]] = best[fold >= 0]
+    return Anchor(everyone, penalty)
+
+
+def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """A fold for each cell: the cells of a label, shuffled, are dealt to the folds in turn.
+
+    A label's only cell has fold -1 and is never held out, so that every label is always trained on.
+    """
+    fold = np.full(len(y), -1)
+    dealt = 0
+    for label in np.unique(y):
+        cells = rng.permutation(np.flatnonzero(y == label))
+        if len(cells) > 1:
+            fold[cells] = (dealt + np.arange(len(cells))) % n_folds
+            dealt += len(cells)
+    return fold
+
+
+def believe(decisions: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Believed:
+    """The labels that an anchor's decisions give to unlabelled cells.
+
+    A cell counts by the square of its largest probability. Weights are then scaled so that all labels weigh the same,
+    each over its known and believed cells together: without that, common labels swallow rare ones round by round. Of
+    very many unlabelled cells a random part is believed, enough for a linear machine.
+
+    Parameters
+    ----------
+    decisions
+        Shape (N, C).
+    y
+        Label codes, shape (N,); -1 where unlabelled.
+    rng
+        Draws the part.
+    """
+    known = y >= 0
+    labels = np.where(known, y, decisions.argmax(1))
+    weights = np.where(known, 1.0, softmax(LOGIT_SCALE * decisions, axis=1).max(1) ** 2)
+    weights[rng.permutation(np.flatnonzero(~known))[_MOST_BELIEVED:]] = 0
+    weights /= np.bincount(labels, weights=weights)[labels]
+    weights[~known] *= _BELIEVED_WEIGHT * weights[known].sum() / weights[~known].sum()
+    return Believed(labels, weights * (known.sum() / weights.sum()))
+
+
+def _machine(penalty: float, n_cells: int) -> ClassifierMixin:
+    if n_cells <= _MINI_BATCH_CELLS:
+        return LinearSVC(C=penalty, random_state=0)
+    return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)
+
+
+def _of_all_labels(machine: ClassifierMixin, x: sp.csr_matrix, n_labels: int) -> np.ndarray:
+    found = machine.decision_function(x)
+    if found.ndim == 1:
+        found = np.column_stack([-found, found])
+    decisions = np.full((x.shape[0], n_labels), -1.0, dtype=np.float32)
+    decisions[:, machine.classes_] = found
+    return decisions

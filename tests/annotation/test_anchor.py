@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.special import softmax
+from sklearn.svm import LinearSVC
+from small import labelled
+
+from scbignn.annotation import Believed, _anchor, believe, fit_anchor
+
+
+def test_unlabelled_cells_are_decided_by_a_machine_of_all_labelled_ones():
+    x, y = labelled(60)
+    found = fit_anchor(x, y, 3, seed=0)
+    machine = LinearSVC(C=found.penalty, random_state=0).fit(x[y >= 0], y[y >= 0])
+    np.testing.assert_allclose(found.decisions[y < 0], machine.decision_function(x[y < 0]), rtol=1e-5)
+    assert found.decisions.dtype == np.float32
+
+
+def test_labelled_cells_are_decided_by_machines_that_did_not_see_their_label():
+    """Labels that say nothing: whoever has seen them knows them, and whoever has not is no better than chance."""
+    rng = np.random.default_rng(0)
+    x = sp.csr_matrix(rng.normal(size=(120, 300)))
+    y = rng.integers(2, size=120)
+    y[-1] = -1
+    found = fit_anchor(x, y, 2, seed=0).decisions.argmax(1)
+    seen = LinearSVC(random_state=0).fit(x[y >= 0], y[y >= 0]).predict(x[y >= 0])
+    assert np.mean(seen == y[y >= 0]) == 1
+    assert np.mean(found[y >= 0] == y[y >= 0]) < 0.7
+
+
+def test_penalty_is_the_best_out_of_fold(monkeypatch):
+    x, y = labelled(90, hidden=0.2)
+    monkeypatch.setattr(_anchor, "_PENALTIES", (1e-9, 1.0))
+    assert fit_anchor(x, y, 3, seed=0).penalty == 1.0
+
+
+def test_two_labels_have_a_column_each():
+    x, y = labelled(40, n_labels=2)
+    found = fit_anchor(x, y, 2, seed=0).decisions
+    np.testing.assert_array_equal(found[:, 0], -found[:, 1])
+
+
+def test_a_label_that_no_cell_has_is_never_decided_for():
+    x, y = labelled(60)
+    found = fit_anchor(x, np.where(y == 2, -1, y), 3, seed=0).decisions
+    np.testing.assert_array_equal(found[:, 2], -1)
+
+
+def test_same_seed_same_folds():
+    x, y = labelled(60)
+    one, again, other = (fit_anchor(x, y, 3, seed=seed).decisions for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert (one[y >= 0] != other[y >= 0]).any()
+
+
+def test_many_cells_are_fitted_in_mini_batches(monkeypatch):
+    x, y = labelled(300)
+    exact = fit_anchor(x, y, 3, seed=0).decisions
+    monkeypatch.setattr(_anchor, "_MINI_BATCH_CELLS", 50)
+    found = fit_anchor(x, y, 3, seed=0).decisions
+    assert (found != exact).any()
+    assert np.mean(found.argmax(1) == exact.argmax(1)) > 0.9
+
+
+def test_folds_share_out_every_label():
+    y = np.repeat([0, 1, 2, 3], [1, 2, 9, 10])
+    fold = _anchor.deal_folds(y, 3, np.random.default_rng(0))
+    assert fold[0] == -1
+    assert len(set(fold[y == 1])) == 2
+    for label in (2, 3):
+        np.testing.assert_array_less(np.ptp(np.bincount(fold[y == label], minlength=3)), 2)
+    assert np.ptp(np.bincount(fold[fold >= 0])) <= 1
+
+
+def test_believed_labels_and_weights():
+    rng = np.random.default_rng(0)
+    decisions = rng.normal(size=(50, 3))
+    y = np.where(rng.random(50) < 0.3, rng.integers(3, size=50), -1)
+    found = believe(decisions, y, np.random.default_rng(0))
+    known = y >= 0
+    np.testing.assert_array_equal(found.labels, np.where(known, y, decisions.argmax(1)))
+    # Within a label, cells that are not known count by the square of their probability.
+    share = softmax(3 * decisions, axis=1).max(1) ** 2
+    for label in range(3):
+        cells = ~known & (found.labels == label)
+        ratio = found.weights[cells] / share[cells]
+        np.testing.assert_allclose(ratio, ratio[0])
+    assert found.weights.sum() == pytest.approx(known.sum())
+    assert found.weights[~known].sum() == pytest.approx(2 * found.weights[known].sum())
+
+
+def test_labels_weigh_the_same_whatever_their_number():
+    decisions = np.full((100, 2), -1.0)
+    decisions[:90, 0] = decisions[90:, 1] = 1
+    y = np.full(100, -1)
+    y[[0, 99]] = 0, 1
+    weights = believe(decisions, y, np.random.default_rng(0)).weights
+    unknown = y < 0
+    assert weights[1:90].sum() == pytest.approx(weights[90:99].sum(), rel=0.1)
+    assert unknown.sum() == 98
+
+
+def test_believed_labels_are_trained_on():
+    x, y = labelled(90, hidden=0.8)
+    everyone = np.arange(90) % 3
+    believed = Believed(everyone, np.ones(90))
+    found = fit_anchor(x, y, 3, seed=0, believed=believed)
+    machine = LinearSVC(C=3.0, random_state=0).fit(x, everyone)
+    np.testing.assert_allclose(found.decisions[y < 0], machine.decision_function(x[y < 0]), rtol=1e-2, atol=1e-2)
+
+
+def test_known_labels_are_not_replaced_by_believed_ones():
+    x, y = labelled(60)
+    weights = np.where(y >= 0, 1.0, 0.5)
+    right, wrong = (Believed(np.where(y >= 0, known, 0), weights) for known in (y, (y + 1) % 3))
+    np.testing.assert_array_equal(
+        fit_anchor(x, y, 3, seed=0, believed=wrong).decisions, fit_anchor(x, y, 3, seed=0, believed=right).decisions
+    )
+
+
+def test_of_very_many_cells_a_random_part_is_believed(monkeypatch):
+    monkeypatch.setattr(_anchor, "_MOST_BELIEVED", 20)
+    y = np.full(60, -1)
+    y[:3] = 0, 1, 2
+    decisions = np.random.default_rng(0).normal(size=(60, 3))
+    one, other = (believe(decisions, y, np.random.default_rng(seed)).weights for seed in (0, 1))
+    assert np.sum(one[3:] > 0) == np.sum(other[3:] > 0) == 20
+    assert (one[:3] > 0).all()
+    assert ((one > 0) != (other > 0)).any()
+
+
+def test_in_fold_on_request():
+    x, y = labelled(60)
+    found = fit_anchor(x, y, 3, seed=0, out_of_fold=False)
+    machine = LinearSVC(C=found.penalty, random_state=0).fit(x[y >= 0], y[y >= 0])
+    np.testing.assert_allclose(found.decisions, machine.decision_function(x), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,99 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from small import CPU, labelled, tiny
+
+from scbignn.annotation import _evidence, believe, fit_anchor, gather_evidence
+from scbignn.graph import nearest_neighbors
+
+
+def gather(x, y, n_labels=3, **changes):
+    return gather_evidence(x, y, n_labels, tiny(anchor=True, n_components=4, **changes), device=CPU, seed=0)
+
+
+def test_components_are_centred_principal_ones():
+    x, y = labelled(60)
+    found = gather(x, y).components
+    centred = x.toarray() - x.toarray().mean(0)
+    assert found.shape == (60, 4)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-5)
+    left, size, _ = np.linalg.svd(x.toarray().astype(np.float64), full_matrices=False)
+    expected = left[:, :4] * size[:4]
+    expected -= expected.mean(0)
+    # Each component up to its sign.
+    sign = np.sign(np.sum(expected * found, axis=0))
+    np.testing.assert_allclose(found * sign, expected, atol=0.02 * np.linalg.norm(centred))
+
+
+def test_gene_decisions_are_of_the_cell_alone():
+    x, y = labelled(60)
+    np.testing.assert_array_equal(gather(x, y).gene_decisions, fit_anchor(x, y, 3, seed=0).decisions)
+
+
+def test_cell_decisions_are_of_the_cell_and_the_mean_of_its_neighbourhood():
+    x, y = labelled(60)
+    found = gather(x, y)
+    n_smoothed = 11  # of 12 genes
+    smooth = _evidence._components(x, n_smoothed, 0)
+    np.testing.assert_array_equal(smooth[:, :4], found.components)
+    neighbors = nearest_neighbors(found.points, 15, device=CPU).indices
+    mean = np.array([np.mean(smooth[[cell, *near]], axis=0) for cell, near in enumerate(neighbors)])
+    both = sp.csr_matrix(np.hstack([x.toarray(), mean]), dtype=np.float32)
+    expected = fit_anchor(both, y, 3, seed=0).decisions
+    np.testing.assert_allclose(found.cell_decisions, expected, atol=1e-3)
+
+
+def test_points_are_components_and_decisions_of_equal_weight():
+    x, y = labelled(60)
+    found = gather(x, y)
+    points = found.points
+    assert points.shape == (60, 4 + 3)
+    np.testing.assert_allclose((points[:, :4] ** 2).sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose((points[:, 4:] ** 2).sum(1), 1, rtol=1e-5)
+    other = dataclasses.replace(found, components=10 * found.components + 3)
+    np.testing.assert_allclose(other.points, points, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_refits", "few_labels", "expected"), [(0, 50, 0), (2, 50, 2), (2, 5, 0)])
+def test_anchors_are_refitted_where_labels_are_few(monkeypatch, n_refits, few_labels, expected):
+    """36 labelled cells or so, of 3 labels."""
+    x, y = labelled(60)
+    refits = []
+
+    def recorded(*args, believed=None, out_of_fold=True, **kwargs):
+        if believed is not None:
+            refits.append(out_of_fold)
+        return fit_anchor(*args, believed=believed, out_of_fold=out_of_fold, **kwargs)
+
+    monkeypatch.setattr(_evidence, "fit_anchor", recorded)
+    gather(x, y, anchor_refits=n_refits, few_labels=few_labels)
+    # The machine on neighbourhoods each time, the one on genes at the end.
+    assert refits == ([False] * (expected - 1) + [True, True] if expected else [])
+
+
+def test_a_refit_believes_the_decisions_before():
+    x, y = labelled(60, hidden=0.8)
+    first, second = gather(x, y), gather(x, y, anchor_refits=1)
+    believed = believe(first.cell_decisions, y, np.random.default_rng(0))
+    np.testing.assert_array_equal(second.gene_decisions, fit_anchor(x, y, 3, seed=0, believed=believed).decisions)
+
+
+def test_refits_help_where_labels_are_few():
+    rng = np.random.default_rng(0)
+    kind = rng.choice(3, size=400, p=[0.7, 0.2, 0.1])
+    rate = 0.6 + 0.9 * (np.arange(90) % 3 == kind[:, None])
+    x = sp.csr_matrix(np.log1p(rng.poisson(rate)), dtype=np.float32)
+    y = np.full(400, -1)
+    for label in range(3):
+        y[np.flatnonzero(kind == label)[:2]] = label
+    wrong = [np.mean(gather(x, y, anchor_refits=n).cell_decisions.argmax(1) != kind) for n in (0, 2)]
+    assert wrong[1] < wrong[0]
+
+
+def test_few_cells_and_genes():
+    x, y = labelled(8, n_genes=4, n_labels=2, hidden=0.3)
+    found = gather(x, y, 2)
+    assert np.isfinite(found.points).all()
