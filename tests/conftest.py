@@ -24,10 +24,11 @@ def no_progress_bars() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def fast() -> Config:
-    """Enough training to run every step, not enough to learn much."""
-    return Config.paper(
+@pytest.fixture(scope="session", params=["paper", "default"])
+def fast(request: pytest.FixtureRequest) -> Config:
+    """Enough training to run every step of the published method and of ours, not enough to learn much."""
+    kind = {"paper": Config.paper, "default": Config}[request.param]
+    return kind(
         n_top_genes=30,
         gene_width=8,
         width=8,
@@ -41,7 +42,7 @@ def fast() -> Config:
         e_step_updates=1,
         m_step_updates=4,
         batch_size=16,
-        validation_fraction=0.2,
+        validation_fraction=0.2 if request.param == "paper" else 0.0,
     )
 
 

@@ -54,9 +54,9 @@ def top_label_genes(x: np.ndarray, y: np.ndarray, n_top: int) -> list[int]:
     for label in np.unique(y):
         own, other = x[y == label], x[y != label]
         parts = [(len(part) * part.var(0) + spread) / (len(part) + 1) / len(part) for part in (own, other)]
-        with np.errstate(invalid="ignore"):
-            t = np.abs(own.mean(0) - other.mean(0)) / np.sqrt(sum(parts))
-        rankings.append([j for j in np.argsort(-t, kind="stable") if spread[j] > 0])
+        error = np.sqrt(sum(parts))
+        t = np.where(error > 0, np.abs(own.mean(0) - other.mean(0)) / np.where(error > 0, error, 1), 0)
+        rankings.append([j for j in np.argsort(-t, kind="stable") if x[:, j].any()])
     chosen: list[int] = []
     for place in range(len(rankings[0])):
         for ranking in rankings:

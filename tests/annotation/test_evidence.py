@@ -97,3 +97,18 @@ def test_few_cells_and_genes():
     x, y = labelled(8, n_genes=4, n_labels=2, hidden=0.3)
     found = gather(x, y, 2)
     assert np.isfinite(found.points).all()
+
+
+@pytest.mark.parametrize("n_genes", [1, 2])
+def test_very_few_genes(n_genes):
+    x, y = labelled(40, n_labels=2)
+    found = gather(x[:, :n_genes].tocsr(), y, 2)
+    assert found.components.shape == (40, 1)
+    assert np.isfinite(found.points).all()
+
+
+def test_cells_that_are_all_alike():
+    _, y = labelled(30)
+    found = gather(sp.csr_matrix(np.ones((30, 5)), dtype=np.float32), y)
+    np.testing.assert_allclose(found.components, 0, atol=1e-5)
+    assert np.isfinite(found.points).all()

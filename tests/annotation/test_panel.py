@@ -61,7 +61,9 @@ def test_labels_take_turns():
     assert [np.sum((chosen >= a) & (chosen < b)) for a, b in ((0, 20), (20, 25), (25, 30))] == [3, 3, 3]
 
 
-def test_constant_genes_are_left_out():
+def test_genes_that_do_not_vary_come_last_and_unexpressed_ones_never():
     x, y = labelled(40)
-    x = sp.hstack([x, np.ones((40, 2)), np.zeros((40, 2))]).tocsr()
-    np.testing.assert_array_equal(top_label_genes(x, y, 100), np.arange(12))
+    x = sp.hstack([np.ones((40, 2)), np.zeros((40, 2)), x]).tocsr()
+    np.testing.assert_array_equal(top_label_genes(x, y, 12), np.arange(4, 16))
+    np.testing.assert_array_equal(top_label_genes(x, y, 13), [0, *range(4, 16)])
+    np.testing.assert_array_equal(top_label_genes(x, y, 100), [0, 1, *range(4, 16)])

@@ -371,22 +371,35 @@ PLACES = [
     ("torch.nn.functional", "cross_entropy", 1),
     ("torch.nn.functional", "cross_entropy", 12),
     ("scbignn.annotation._em", "nearest_neighbors", 1),
-    ("scbignn.annotation._em", "nearest_neighbors", 2),
     ("scbignn.annotation._annotate", "mean_attention", 1),
-    ("scbignn.annotation._annotate", "raw_neighbors", 1),
     ("scbignn._adata", "connectivities", 1),
     ("scbignn.tl._annotate", "write_slots", 1),
 ]
+PLACES_OF_ONE = [
+    ("paper", "scbignn.annotation._em", "nearest_neighbors", 2),
+    ("paper", "scbignn.annotation._annotate", "raw_neighbors", 1),
+    ("default", "scbignn.annotation._evidence", "fit_anchor", 2),
+    ("default", "scbignn.annotation._evidence", "nearest_neighbors", 1),
+]
+
+
+def interrupted(adata, config, contents, monkeypatch, module, name, at):
+    before = contents(adata)
+    module = sys.modules[module]
+    monkeypatch.setattr(module, name, Interrupts(getattr(module, name), at))
+    with pytest.raises(KeyboardInterrupt):
+        scbignn.tl.annotate(adata, "cell_type", config=config)
+    assert contents(adata) == before
 
 
 @pytest.mark.parametrize(("module", "name", "at"), PLACES)
 def test_an_interrupt_before_writing_changes_nothing(furnished, fast, contents, monkeypatch, module, name, at):
-    before = contents(furnished)
-    module = sys.modules[module]
-    monkeypatch.setattr(module, name, Interrupts(getattr(module, name), at))
-    with pytest.raises(KeyboardInterrupt):
-        scbignn.tl.annotate(furnished, "cell_type", config=fast)
-    assert contents(furnished) == before
+    interrupted(furnished, fast, contents, monkeypatch, module, name, at)
+
+
+@pytest.mark.parametrize(("fast", "module", "name", "at"), PLACES_OF_ONE, indirect=["fast"])
+def test_an_interrupt_of_one_method_changes_nothing(furnished, fast, contents, monkeypatch, module, name, at):
+    interrupted(furnished, fast, contents, monkeypatch, module, name, at)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.decomposition import TruncatedSVD
+from sklearn.utils.extmath import randomized_svd
 
 from ..graph import Neighbors, nearest_neighbors
 from ._anchor import believe, fit_anchor
@@ -85,7 +85,8 @@ def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray
 def _components(x: sp.csr_matrix, n_components: int, seed: int) -> np.ndarray:
     """Leading components, by randomised singular value decomposition, centred; (N, F) float32, F <= n_components."""
     n_components = max(1, min(n_components, min(x.shape) - 1))
-    scores = TruncatedSVD(n_components, n_iter=3, random_state=seed).fit_transform(x)
+    left, size, _ = randomized_svd(x, n_components, n_iter=3, random_state=seed)
+    scores = left * size
     return (scores - scores.mean(0)).astype(np.float32)
 
 

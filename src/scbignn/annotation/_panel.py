@@ -48,9 +48,11 @@ def top_label_genes(x: sp.csr_matrix, y: np.ndarray, n_top: int) -> np.ndarray:
     own_mean, own_variance = moments(total, square, size)
     other_mean, other_variance = moments(total.sum(0) - total, square.sum(0) - square, len(y) - size)
     error = np.sqrt(own_variance / size + other_variance / (len(y) - size))
-    t = np.divide(np.abs(own_mean - other_mean), error, out=np.full_like(error, -1.0), where=variance > 0)
+    t = np.divide(np.abs(own_mean - other_mean), error, out=np.zeros_like(error), where=error > 0)
+    expressed = total.sum(0) > 0
+    t[:, ~expressed] = -1
 
-    rankings = np.argsort(-t, axis=1, kind="stable")[:, : int(np.sum(variance > 0))]
+    rankings = np.argsort(-t, axis=1, kind="stable")[:, : int(expressed.sum())]
     in_turn = rankings.T.ravel()  # every label's first gene, then every label's second, ...
     _, first = np.unique(in_turn, return_index=True)
     return np.sort(in_turn[np.sort(first)[:n_top]])

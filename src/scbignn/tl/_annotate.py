@@ -42,12 +42,14 @@ def annotate(
 ) -> AnnData | None:
     """Label cells from labelled ones by scBiGNN (arXiv 2312.10310).
 
-    Two networks teach each other by expectation maximisation. The gene-level network q attends over the expressed
-    genes of one cell and gives each cell an embedding h; the cell-level network p averages over the k nearest
-    neighbours in h. Labels come from p.
+    Two networks look at the cells. The gene-level network q attends over the expressed genes of one cell and gives each
+    cell an embedding h; the cell-level network p averages over a cell's neighbours and learns, beside the known labels,
+    those that q believes in. By default each corrects a linear classifier on all genes, and one pass suffices; the
+    published method, in which both learn from nothing and teach each other in turn, is ``config=Config.paper()``.
+    Labels come from p.
 
     The method is **transductive**: the expression of the cells to label takes part in training. Their labels do not:
-    only cells that `labels_key` labels are trained on, and a stratified share of those is kept out for early stopping.
+    only cells that `labels_key` labels are trained on.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def annotate(
     layer
         Layer to use instead of `adata.X`.
     n_top_genes
-        T, number of genes of highest variance to use. Default: `config.n_top_genes`.
+        T, number of genes that enter the gene-level network. Default: `config.n_top_genes`.
     n_neighbors
         k of the learned cell graph. Default: `config.n_neighbors`.
     config
@@ -102,11 +104,13 @@ def annotate(
         file formats refuse it; :func:`scbignn.get.annotation` gives the labels as they are.
     `adata.obsp['scbignn_distances']`
         The learned graph: CSR float32 (N, N); the k stored entries of row i are the Euclidean distances of cell i to
-        its neighbours in h.
+        its neighbours: in principal components and the decisions of a linear classifier, each part of length 1, or with
+        ``graph_from="h"`` in h.
     `adata.obsp['scbignn_connectivities']`
         The same graph as symmetric weights, as `scanpy.pp.neighbors` makes them: CSR float32 (N, N).
     `adata.varp['scbignn_attention']`
-        Attention of one gene to another, averaged over cells, layers and heads: CSR float32 (n_vars, n_vars).
+        Attention of one gene to another, averaged over cells, layers and heads: CSR float32 (n_vars, n_vars). Empty
+        with ``n_layers=0``.
     `adata.uns['scbignn']`
         `params`, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
         ``sc.tl.umap(adata, neighbors_key="scbignn")`` works; `labels`, in the order of the probabilities; `history`,
