@@ -2,10 +2,11 @@
 
     python benchmarks/annotation.py --data DIR [--sets ...] [--rivals ...] [--folds 0 1 2 3 4] [--few N] [--seeds 0]
                                     [--paper] [--set FIELD=VALUE ...] [--threads 2] [--json OUT]
+    python benchmarks/annotation.py --read RUN.json [RUN.json ...]
 
 Each fold of `benchmarks/folds` in turn has its labels hidden; with --few N, only N cells of each label keep theirs, and
 a seed draws which. Methods that see the expression of the test cells while they train are in a block of their own,
-"transductive". Every method runs in a process of its own, so that seconds and peak memory are its own too.
+"transductive". A run may be dealt to several machines by set, and its tables read together. Every method runs in a process of its own, so that seconds and peak memory are its own too.
 `pbmc68k_reduced` comes with scanpy; its labels were made by correlation with sorted populations.
 """
 
@@ -34,6 +35,11 @@ FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "seconds", "peak_
 
 def main() -> None:
     options = parse()
+    if options.read:
+        runs = [json.loads(path.read_text()) for path in options.read]
+        rows = [row for earlier in runs for row in earlier["rows"] if row["set"] in options.sets]
+        print(table(rows, runs[0]["about"]["few"]))
+        return
     rows = []
     for name in options.sets:
         counts, y, labels = load(name, options.data)
@@ -55,7 +61,8 @@ def main() -> None:
             "threads": options.threads,
             "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn", "scanpy")},
         }
-        options.json.write_text(json.dumps({"about": about, "rows": rows}) + "\n")
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        options.json.write_text(f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n')
 
 
 def parse() -> argparse.Namespace:
@@ -66,6 +73,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, nargs="+", default=range(5))
     parser.add_argument("--few", type=int, help="labelled cells of each label, in place of folds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="print the table of earlier runs, on --sets, and run nothing"
+    )
     parser.add_argument("--paper", action="store_true", help="run Config.paper() too: minutes a fold")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write all figures to")

@@ -1,6 +1,6 @@
 """What self-attention between genes is worth where types differ by an interaction of genes and by nothing else.
 
-    python benchmarks/interactions.py [--pairs 1 3] [--seeds 0 1 2] [--threads 2]
+    python benchmarks/interactions.py [--pairs 1 6] [--seeds 0 1 2] [--threads 2]
 
 Generated counts. Of each pair of genes, one, both or neither is on, all four equally often in every type, but for the
 pair that marks the type: there, of the first type one gene is on, of the second both or neither. No gene's mean differs
@@ -25,7 +25,7 @@ N_CELLS, N_GENES = 2000, 40
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[1, 6])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

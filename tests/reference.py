@@ -253,13 +253,15 @@ def adam(
     rates: list[float],
     *,
     weight_decay: float,
+    decoupled: bool = False,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> np.ndarray:
-    """Adam with an L2 penalty, one step a rate."""
+    """Adam with an L2 penalty, or AdamW, one step a rate."""
     x, first, second = start.astype(np.float64), 0.0, 0.0
     for t, rate in enumerate(rates, start=1):
-        g = gradient(x) + weight_decay * x
+        g = gradient(x) + (0 if decoupled else weight_decay) * x
         first = betas[0] * first + (1 - betas[0]) * g
         second = betas[1] * second + (1 - betas[1]) * g * g
+        x = x * (1 - rate * weight_decay * decoupled)
         x = x - rate * first / (1 - betas[0] ** t) / (np.sqrt(second / (1 - betas[1] ** t)) + 1e-8)
     return x

@@ -5,7 +5,7 @@ import torch
 from small import generator, weights
 from torch import nn
 
-from scbignn._layers import Dropout, linear, mlp, standardize_inputs
+from scbignn._layers import Correction, Dropout, linear, mlp, standardize_inputs
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -78,3 +78,16 @@ def test_dropout_masks_come_from_the_generator_only():
     assert torch.equal(first, again(x))
     assert not torch.equal(first, layer(x))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_correction_starts_as_the_scaled_decisions_and_is_free_to_leave_them():
+    layer = Correction(4, 3, 2.5)
+    x, decisions = torch.randn(6, 4, generator=generator()), torch.randn(6, 3, generator=generator(1))
+    torch.testing.assert_close(layer(x, decisions), 2.5 * decisions)
+    layer(x, decisions).square().sum().backward()
+    assert all((parameter.grad != 0).all() for parameter in layer.parameters())
+    with torch.no_grad():
+        layer.linear.weight[:] = torch.arange(12.0).view(3, 4)
+        layer.linear.bias[:] = torch.tensor([1.0, 2.0, 3.0])
+    expected = 2.5 * decisions + x @ layer.linear.weight.T + layer.linear.bias
+    torch.testing.assert_close(layer(x, decisions), expected)

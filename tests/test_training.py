@@ -128,12 +128,13 @@ def test_one_epoch_is_selected_also_where_every_loss_is_infinite():
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_steps_are_those_of_adam_at_the_scheduled_rate(weight_decay, steps):
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_steps_are_those_of_adam_at_the_scheduled_rate(weight_decay, steps, decoupled):
     rng = np.random.default_rng(0)
     a, start = rng.normal(size=(5, 4)), rng.normal(size=4)
     module = nn.Linear(4, 1, bias=False, dtype=torch.float64)
     module.weight.data = torch.from_numpy(start[None].copy())
-    plan = schedule(n_epochs=6, steps_per_epoch=steps, weight_decay=weight_decay)
+    plan = schedule(n_epochs=6, steps_per_epoch=steps, weight_decay=weight_decay, decoupled=decoupled)
 
     def run_epoch(step):
         for _ in range(steps):
@@ -142,7 +143,7 @@ def test_steps_are_those_of_adam_at_the_scheduled_rate(weight_decay, steps):
 
     train(module, run_epoch, None, plan, progress=progress_bar(6), keeper=Keeper(None, {}, generator()))
     rates = [plan.rate(i) for i in range(6 * steps)]
-    expected = reference.adam(start, lambda w: 2 * a.T @ (a @ w), rates, weight_decay=weight_decay)
+    expected = reference.adam(start, lambda w: 2 * a.T @ (a @ w), rates, weight_decay=weight_decay, decoupled=decoupled)
     np.testing.assert_allclose(module.weight.detach()[0], expected, rtol=1e-6)
 
 

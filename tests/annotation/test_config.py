@@ -118,6 +118,7 @@ def test_counts_that_may_be_zero(name, value):
         ("pseudo_labels", "none", "'soft' or 'sample' or 'hard'"),
         ("e_step_weights", "", "'sums' or 'batches'"),
         ("n_heads", 3, "a divisor of width=32"),
+        ("batch_size", 2, ">= 3 with batch_norm=True"),
     ],
 )
 def test_values_out_of_range(name, value, wanted):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import reference
 import torch
-from small import CPU, alpha, expression, gene_gnn, generator, tiny, weights
+from small import CPU, alpha, expression, gene_gnn, generator, shaken, tiny, weights
 
-from scbignn.annotation._gene_gnn import GeneGNN
-from scbignn.annotation._tokens import Tokens
+from scbignn.annotation._gene_gnn import GeneGNN, ValueReadOut
+from scbignn.annotation._tokens import Bucket, Tokens
 
 VARIANTS = {
     "one head": {"n_heads": 1},
@@ -169,3 +169,41 @@ def test_new_network_draws_from_its_generator_only():
         assert torch.equal(a, b)
         assert torch.isfinite(a).all()
     assert any(not torch.equal(a, c) for a, c in zip(same.parameters(), other.parameters(), strict=True))
+
+
+def test_value_read_out_equals_its_formula():
+    rng = np.random.default_rng(0)
+    read_out = shaken(ValueReadOut(12, 6, 8, 5.0, generator())).double()
+    bucket = Bucket(
+        rows=torch.arange(2),
+        genes=torch.tensor([[3, 5, 7], [1, 2, 0]]),
+        values=torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64),
+        expressed=torch.tensor([[True, True, True], [True, True, False]]),
+    )
+    f = rng.normal(size=(2, 3, 6))
+    w = weights(read_out)
+    expected = np.zeros((2, 8))
+    for cell, (genes, values) in enumerate((([3, 5, 7], [1, 2, 0.5]), ([1, 2], [3, 1]))):
+        for place, (gene, value) in enumerate(zip(genes, values, strict=True)):
+            expected[cell] += value / 5 * w["v"][gene] * (w["w.weight"] @ f[cell, place] + w["w.bias"])
+    found = read_out(torch.from_numpy(f), bucket).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(read_out(torch.from_numpy(f), bucket, 0.5).detach(), 2 * expected, rtol=1e-12)
+
+
+def test_a_new_anchored_network_says_what_the_anchor_says():
+    x = expression(20)
+    network = GeneGNN(
+        tiny(anchor=True, batch_norm=True), 12, 3, mean_length=4.0, init=generator(), noise=generator()
+    ).eval()
+    decisions = torch.randn(20, 3, generator=generator())
+    h = network(Tokens(x, CPU), np.arange(20))
+    assert (h >= 0).all()
+    torch.testing.assert_close(network.logits(h, decisions), 3 * decisions)
+
+
+def test_without_attention_layers_there_is_no_attention():
+    network = gene_gnn(tiny(n_layers=0, read_out="value", gene_width=6))
+    tokens = Tokens(expression(20), CPU)
+    assert network(tokens, np.arange(20)).shape == (20, 8)
+    assert all(network.attention(bucket) == [] for bucket in tokens.buckets(np.arange(20)))

@@ -52,9 +52,10 @@ class CellGNN(nn.Module):
     ) -> None:
         super().__init__()
         d = config.width
-        d_z = 2 * d if config.cell_input == "genes" else d
+        self.sees_genes = config.cell_input == "genes"
+        d_z = 2 * d if self.sees_genes else d
         d_known = n_labels if config.mask_labels else 0
-        if config.cell_input == "genes":
+        if self.sees_genes:
             self.gene_input = SparseMLP(n_genes, d, d, init)
             self.known_input = linear(d_known, d_z, init, bias=False) if d_known else None
         else:
@@ -69,7 +70,7 @@ class CellGNN(nn.Module):
     @torch.no_grad()
     def start(self, cells: Cells, h: Tensor, mean: Aggregate) -> None:
         """Set initial weights so that genes and states vary on a scale of 1."""
-        if hasattr(self, "gene_input"):
+        if self.sees_genes:
             standardize_inputs(self.gene_input.inner, cells.gene_mean, cells.gene_std)
         if isinstance(self.classifier, nn.Sequential):
             states = self.states(cells, h, mean)
@@ -101,7 +102,7 @@ class CellGNN(nn.Module):
 
     def z(self, cells: Cells, h: Tensor, known: Tensor | None) -> Tensor:
         """The input, Eq. 7: h and an MLP of the genes, (N, 2 d); or one layer on features instead, (N, d)."""
-        if not hasattr(self, "gene_input"):
+        if not self.sees_genes:
             features = cells.features if known is None else torch.cat([cells.features, known], dim=1)
             return self.feature_input(features)
         z = torch.cat([h, self.gene_input(cells.x)], dim=1)

@@ -166,6 +166,10 @@ class Config:
         self._require(
             "final_m_step", self.final_m_step or self.n_rounds > 0, "True where n_rounds=0: p needs an M-step"
         )
+        smallest = (
+            3 if self.batch_norm else 1
+        )  # an epoch's batches may be smaller by a half, and one cell has no variance
+        self._require("batch_size", self.batch_size >= smallest, f"an integer >= {smallest} with batch_norm=True")
         self._require("n_heads", self.width % self.n_heads == 0, f"a divisor of width={self.width}")
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001

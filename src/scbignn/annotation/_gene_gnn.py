@@ -51,11 +51,12 @@ class GeneGNN(nn.Module):
         self.layers = nn.ModuleList(
             GramAttention(config, config.gene_width if layer == 0 else d, init) for layer in range(config.n_layers)
         )
-        self.read_out = {
-            "value": lambda: ValueReadOut(n_genes, d_in, d, mean_length * mean_value, init),
-            "learned": lambda: LearnedReadOut(n_genes, mean_length),
-            "mean": MeanReadOut,
-        }[config.read_out]()
+        if config.read_out == "value":
+            self.read_out = ValueReadOut(n_genes, d_in, d, mean_length * mean_value, init)
+        elif config.read_out == "learned":
+            self.read_out = LearnedReadOut(n_genes, mean_length)
+        else:
+            self.read_out = MeanReadOut()
         self.norm = nn.Sequential(nn.BatchNorm1d(d), nn.ReLU()) if config.batch_norm else nn.Identity()
         self.dropout = Dropout(config.dropout, noise)
         self.classifier = Correction(d, n_labels, LOGIT_SCALE) if config.anchor else mlp(d, d, n_labels, init)
@@ -180,9 +181,10 @@ class LearnedReadOut(nn.Module):
 
 
 class ValueReadOut(nn.Module):
-    """h = W sum_j x_j v_j * f_j / mean, a vector v_j a gene in place of Eq. 5's number; (b, T, d_in) -> (b, d).
+    """h = sum_j x_j v_j * (W f_j), a learned vector v_j a gene in place of Eq. 5's number; (b, T, d_in) -> (b, d).
 
-    The sum is divided by what it would be in a mean cell, and by the share of the expressed genes that is present.
+    x_j is in units of the mean sum of a cell. Where only a share of the expressed genes is present, the sum is divided
+    by that share.
     """
 
     def __init__(self, n_genes: int, d_in: int, d: int, mean_total: float, init: torch.Generator) -> None:
