@@ -17,6 +17,7 @@ import ast
 import json
 import multiprocessing
 import resource
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +60,7 @@ def main() -> None:
             "few": options.few,
             "config": config_of(options).to_dict(),
             "threads": options.threads,
+            "commit": commit(),
             "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn", "scanpy")},
         }
         lines = ",\n".join(json.dumps(row) for row in rows)
@@ -91,6 +93,14 @@ def setting(text: str) -> tuple[str, object]:
         return name, ast.literal_eval(value)
     except ValueError:
         return name, value
+
+
+def commit() -> str:
+    """The commit that is checked out here, with "-dirty" after it where files differ."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
+    return subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def config_of(options: argparse.Namespace) -> Config:
