@@ -120,7 +120,7 @@ class _EM:
     ) -> None:
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.expression, self.tokens = x, Tokens(x, device)
+        self.tokens = Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
         self.train_cells, self.validation_cells = validation_split(
             y, config.validation_fraction, np.random.default_rng(seed)
@@ -132,6 +132,7 @@ class _EM:
         self.decisions = self.points = None
         if evidence is not None:
             self._take(evidence)
+        self.mean_total = max(float(x[self.train_cells].sum(1).mean()), 1e-6)
         self.known = torch.zeros(len(y), n_labels, device=device)
         self.known[self.train_cells, y[self.train_cells]] = 1
         self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
@@ -140,13 +141,12 @@ class _EM:
 
     def new_gene_gnn(self, round_: int) -> GeneGNN:
         init = self._init_generator(round_)
-        labelled = self.expression[self.train_cells]
         network = GeneGNN(
             self.config,
             self.tokens.shape[1],
             self.n_labels,
-            mean_length=max(1.0, labelled.nnz / len(self.train_cells)),
-            mean_value=float(labelled.data.mean()) if labelled.nnz else 1.0,
+            mean_length=max(1.0, float(self.tokens.lengths.mean())),
+            mean_total=self.mean_total,
             init=init,
             noise=self.generator,
         ).to(self.device)

@@ -26,8 +26,8 @@ class GeneGNN(nn.Module):
         T and C.
     mean_length
         Mean number of expressed genes a cell; the learned read-out starts at its inverse, which is mean pooling.
-    mean_value
-        Mean of the expressed genes' values.
+    mean_total
+        Mean sum of a cell's values, the unit of the value-weighted read-out.
     init, noise
         Generators of the initial weights (CPU) and of dropout masks (the device of training).
     """
@@ -39,7 +39,7 @@ class GeneGNN(nn.Module):
         n_labels: int,
         *,
         mean_length: float,
-        mean_value: float = 1.0,
+        mean_total: float = 1.0,
         init: torch.Generator,
         noise: torch.Generator,
     ) -> None:
@@ -52,7 +52,7 @@ class GeneGNN(nn.Module):
             GramAttention(config, config.gene_width if layer == 0 else d, init) for layer in range(config.n_layers)
         )
         if config.read_out == "value":
-            self.read_out = ValueReadOut(n_genes, d_in, d, mean_length * mean_value, init)
+            self.read_out = ValueReadOut(n_genes, d_in, d, mean_total, init)
         elif config.read_out == "learned":
             self.read_out = LearnedReadOut(n_genes, mean_length)
         else:
