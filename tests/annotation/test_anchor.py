@@ -129,6 +129,22 @@ def test_of_very_many_cells_a_random_part_is_believed(monkeypatch):
     assert ((one > 0) != (other > 0)).any()
 
 
+def test_one_cell_of_each_label():
+    x, y = labelled(30, hidden=1.0)
+    assert np.sum(y >= 0) == 3
+    found = fit_anchor(x, y, 3, seed=0)
+    np.testing.assert_array_equal(found.decisions[y >= 0].argmax(1), y[y >= 0])
+    assert found.penalty == 1.0
+
+
+def test_one_cell_of_one_label_beside_others():
+    x, y = labelled(60, hidden=0.0)
+    y[(y == 2) & (np.arange(60) > 3)] = -1
+    found = fit_anchor(x, y, 3, seed=0).decisions
+    assert np.isfinite(found).all()
+    assert found[y == 2].argmax(1).tolist() == [2]
+
+
 def test_in_fold_on_request():
     x, y = labelled(60)
     found = fit_anchor(x, y, 3, seed=0, out_of_fold=False)

@@ -342,6 +342,14 @@ def test_a_label_on_one_cell_is_kept(adata, fast, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+def test_one_cell_of_each_label(adata, fast):
+    first = ~adata.obs["truth"].duplicated()
+    adata.obs["one"] = np.where(first, adata.obs["truth"].astype(str), "Unknown")
+    scbignn.tl.annotate(adata, "one", config=fast)
+    assert len(adata.obs["scbignn"].cat.categories) == first.sum() == 3
+    assert np.isfinite(results(adata)["confidence"]).all()
+
+
 def test_more_cells_than_scanpy_takes_as_few(fast):
     adata = scbignn.datasets.simulated(n_cells=8_300, n_genes=12, n_types=2, labeled=0.02)
     config = dataclasses.replace(fast, n_rounds=0, m_step_updates=2, pretrain_epochs=1, n_top_genes=8)

@@ -86,18 +86,21 @@ def fit_anchor(
         machine = _machine(penalty, len(train)).fit(x[train], y[train], sample_weight=weights)
         return _of_all_labels(machine, x[cells], n_labels)
 
-    best_accuracy, best, penalty = -1.0, None, penalties[0]
-    for candidate in penalties if out_of_fold else ():
-        held_out = np.empty((len(labelled), n_labels), dtype=np.float32)
-        for number in np.unique(fold):
-            held_out[fold == number] = decisions(labelled[fold != number], labelled[fold == number], candidate)
-        accuracy = np.mean(held_out.argmax(1) == y[labelled])
-        if accuracy > best_accuracy:
-            best_accuracy, best, penalty = accuracy, held_out, candidate
-    everyone = decisions(labelled, np.arange(x.shape[0]), penalty)
-    if best is not None:
-        everyone[labelled[fold >= 0]] = best[fold >= 0]
-    return Anchor(everyone, penalty)
+    held_out = (fold >= 0) & out_of_fold
+    found = {}
+    for penalty in penalties if held_out.any() else ():
+        found[penalty] = np.empty((len(labelled), n_labels), dtype=np.float32)
+        for number in np.unique(fold[held_out]):
+            found[penalty][fold == number] = decisions(labelled[fold != number], labelled[fold == number], penalty)
+
+    def accuracy(penalty: float) -> float:
+        return np.mean(found[penalty][held_out].argmax(1) == y[labelled[held_out]])
+
+    best = max(found, key=accuracy, default=penalties[len(penalties) // 2])
+    everyone = decisions(labelled, np.arange(x.shape[0]), best)
+    if found:
+        everyone[labelled[held_out]] = found[best][held_out]
+    return Anchor(everyone, best)
 
 
 def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
