@@ -13,7 +13,6 @@ a seed draws which. Methods that see the expression of the test cells while they
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import multiprocessing
 import resource
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _options import setting
 from _problem import SETS, Problem, few_labelled, folds, load
 from _scores import paired, scores
 from rivals import NAMES, rival
@@ -85,14 +85,6 @@ def parse() -> argparse.Namespace:
         "--set", type=setting, nargs="+", default=[], metavar="FIELD=VALUE", help="of the default config"
     )
     return parser.parse_args()
-
-
-def setting(text: str) -> tuple[str, object]:
-    name, value = text.split("=")
-    try:
-        return name, ast.literal_eval(value)
-    except ValueError:
-        return name, value
 
 
 def commit() -> str:

@@ -11,7 +11,6 @@ A second SVM sees what scBiGNN sees: the top genes in the paper's normalisation.
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import time
 from importlib.metadata import version
@@ -22,6 +21,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from _options import setting
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import normalize as unit_rows
@@ -73,14 +73,6 @@ def parse() -> argparse.Namespace:
         "--set", type=setting, nargs="+", default=[], metavar="FIELD=VALUE", help="fields of the config"
     )
     return parser.parse_args()
-
-
-def setting(text: str) -> tuple[str, object]:
-    name, value = text.split("=")
-    try:
-        return name, ast.literal_eval(value)
-    except ValueError:
-        return name, value
 
 
 def scbignn_rows(
