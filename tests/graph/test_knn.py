@@ -184,3 +184,12 @@ def test_identical_points_are_no_lack_of_recall(approximate, caplog):
     points = np.repeat(clustered(40), 20, axis=0)
     nearest_neighbors(points, 5, device=CPU)
     assert not caplog.records
+
+
+def test_adjacency_has_an_edge_of_one_for_every_neighbour():
+    points = np.repeat(np.random.default_rng(0).normal(size=(10, 3)), 2, axis=0)  # each point twice: distances of 0
+    found = nearest_neighbors(points, 3, device=torch.device("cpu"))
+    expected = np.zeros((20, 20))
+    np.put_along_axis(expected, found.indices, 1, axis=1)
+    np.testing.assert_array_equal(found.adjacency().toarray(), expected)
+    assert (found.distance_matrix().data == 0).any()

@@ -424,8 +424,7 @@ def validation_split(y: np.ndarray, fraction: float, rng: np.random.Generator) -
 
 def cell_graph(neighbors: Neighbors, config: Config) -> sp.csr_matrix:
     """A_c as the config wants it: directed kNN edges, also reversed, with self-loops."""
-    graph = neighbors.distance_matrix()
-    graph.data[:] = 1  # an edge is an edge also where the distance is 0
+    graph = neighbors.adjacency()
     if config.symmetric_graph:
         graph = graph.maximum(graph.T).tocsr()
     if config.self_loops:

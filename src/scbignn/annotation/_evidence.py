@@ -91,7 +91,6 @@ def _components(x: sp.csr_matrix, n_components: int, seed: int) -> np.ndarray:
 
 
 def _mean_with_self(neighbors: Neighbors) -> sp.csr_matrix:
-    graph = neighbors.distance_matrix()
-    graph.data[:] = 1
+    graph = neighbors.adjacency()
     graph = graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)
     return sp.csr_matrix(graph / (neighbors.indices.shape[1] + 1))

@@ -42,6 +42,12 @@ class Neighbors(NamedTuple):
         matrix.sort_indices()
         return matrix
 
+    def adjacency(self) -> sp.csr_matrix:
+        """The edges as a CSR matrix of ones, shape (n, n); an edge is an edge also where the distance is 0."""
+        matrix = self.distance_matrix()
+        matrix.data[:] = 1
+        return matrix
+
 
 def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed: int = 0) -> Neighbors:
     """The k nearest other points of each point in Euclidean distance.
