@@ -706,10 +706,42 @@ def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
     assert all(tokens is em.tokens for training, tokens in seen if not training)
 
 
-@pytest.mark.parametrize("codes", [[-1, -1, -1], [0, 1, 1]])
-def test_fit_needs_cells_with_and_without_a_label(codes):
-    with pytest.raises(ValueError, match="without one"):
-        fit(expression(3, 5), np.array(codes), 2, tiny(), device=CPU, engine="torch", seed=0)
+def test_fit_needs_cells_with_a_label():
+    with pytest.raises(ValueError, match="Label some cells"):
+        fit(expression(3, 5), np.array([-1, -1, -1]), 2, tiny(), device=CPU, engine="torch", seed=0)
+
+
+@pytest.mark.parametrize("config", [{"n_rounds": 2, "validation_fraction": 0.0}, ANCHORED])
+def test_where_all_cells_are_labelled_one_m_step_follows_pretraining(config):
+    x, y = labelled(60, hidden=0.0)
+    y[-1] = 0
+    found = run(tiny(**config), data=(x, y))
+    steps = [row["step"] for row in found.history]
+    assert sorted(set(steps), key=steps.index) == ["pretrain", "M"]
+    assert np.isfinite(found.p).all()
+
+
+def test_refit_goes_on_where_pretraining_ended():
+    x, y = labelled(60)
+    config = tiny(n_rounds=0, m_step_updates=60)
+    whole = run(config, data=(x, y))
+    again = _em.refit(
+        x,
+        y,
+        N_LABELS,
+        config,
+        device=CPU,
+        engine="torch",
+        seed=0,
+        evidence=None,
+        gene_gnn=whole.gene_gnn,
+        h=whole.h,
+        q=whole.q,
+    )
+    np.testing.assert_array_equal(again.q, whole.q)
+    np.testing.assert_array_equal(again.neighbors.indices, whole.neighbors.indices)
+    assert {row["step"] for row in again.history} == {"M"}
+    assert (again.p.argmax(1) == whole.p.argmax(1)).mean() > 0.8
 
 
 def test_q_before_em_does_not_see_unlabelled_cells():

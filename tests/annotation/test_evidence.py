@@ -36,8 +36,8 @@ def test_gene_decisions_are_of_the_cell_alone():
 def test_cell_decisions_are_of_the_cell_and_the_mean_of_its_neighbourhood():
     x, y = labelled(60)
     found = gather(x, y)
-    n_smoothed = 11  # of 12 genes
-    smooth = _evidence._components(x, n_smoothed, 0)
+    assert found.scores.shape == (60, 11)  # of 12 genes
+    smooth = found.scores
     np.testing.assert_array_equal(smooth[:, :4], found.components)
     neighbors = nearest_neighbors(found.points, 15, device=CPU).indices
     mean = np.array([np.mean(smooth[[cell, *near]], axis=0) for cell, near in enumerate(neighbors)])
@@ -53,8 +53,17 @@ def test_points_are_components_and_decisions_of_equal_weight():
     assert points.shape == (60, 4 + 3)
     np.testing.assert_allclose((points[:, :4] ** 2).sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose((points[:, 4:] ** 2).sum(1), 1, rtol=1e-5)
-    other = dataclasses.replace(found, components=10 * found.components + 3)
+    other = dataclasses.replace(found, scores=10 * found.scores + 3)
     np.testing.assert_allclose(other.points, points, atol=1e-4)
+
+
+def test_views_say_the_same_of_cells_that_come_later():
+    x, y = labelled(60)
+    found = gather(x, y)
+    np.testing.assert_allclose(found.views.scores(x), found.scores, atol=2e-3)
+    hidden = y < 0
+    np.testing.assert_array_equal(found.views.gene(x)[hidden], found.gene_decisions[hidden])
+    np.testing.assert_allclose(found.views.points(found.scores, found.gene_decisions), found.points, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n_refits", "few_labels", "expected"), [(0, 50, 0), (2, 50, 2), (2, 5, 0)])

@@ -6,7 +6,7 @@ import reference
 import torch
 from small import CPU
 
-from scbignn.graph import Neighbors, _knn, nearest_neighbors
+from scbignn.graph import Neighbors, _knn, nearest_among, nearest_neighbors
 
 
 def clustered(n_cells=700, n_dims=8, n_clusters=12, seed=0):
@@ -188,8 +188,25 @@ def test_identical_points_are_no_lack_of_recall(approximate, caplog):
 
 def test_adjacency_has_an_edge_of_one_for_every_neighbour():
     points = np.repeat(np.random.default_rng(0).normal(size=(10, 3)), 2, axis=0)  # each point twice: distances of 0
-    found = nearest_neighbors(points, 3, device=torch.device("cpu"))
+    found = nearest_neighbors(points, 3, device=CPU)
     expected = np.zeros((20, 20))
     np.put_along_axis(expected, found.indices, 1, axis=1)
     np.testing.assert_array_equal(found.adjacency().toarray(), expected)
     assert (found.distance_matrix().data == 0).any()
+
+
+@pytest.mark.parametrize("block_entries", [16_000_000, 100])
+def test_nearest_among_other_points_are_those_of_a_full_search(monkeypatch, block_entries):
+    monkeypatch.setattr(_knn, "_BLOCK_ENTRIES", block_entries)
+    rng = np.random.default_rng(0)
+    queries, points = rng.normal(size=(23, 4)), rng.normal(size=(31, 4)) + 100
+    queries += 100
+    found = nearest_among(queries, points, 5, device=CPU)
+    distances = np.linalg.norm(queries[:, None] - points[None], axis=2)
+    np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1)[:, :5])
+    np.testing.assert_allclose(found.distances, np.sort(distances, axis=1)[:, :5], rtol=1e-4)
+
+
+def test_nearest_among_few_points_are_all_of_them():
+    points = np.arange(3.0)[:, None]
+    np.testing.assert_array_equal(nearest_among([[0.9]], points, 3, device=CPU).indices, [[1, 0, 2]])

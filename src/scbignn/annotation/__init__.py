@@ -7,7 +7,9 @@ from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import normalize, unit_rows
 from ._importance import gene_importance, mean_attention
+from ._model import Model, model_of
 from ._panel import top_label_genes, top_variance_genes
+from ._predict import Prediction, Predictor
 
 __all__ = [
     "Anchor",
@@ -17,6 +19,9 @@ __all__ = [
     "Evidence",
     "Fit",
     "Homophily",
+    "Model",
+    "Prediction",
+    "Predictor",
     "annotate_cells",
     "believe",
     "choose_genes",
@@ -25,6 +30,7 @@ __all__ = [
     "gather_evidence",
     "gene_importance",
     "mean_attention",
+    "model_of",
     "normalize",
     "raw_neighbors",
     "top_label_genes",

@@ -9,6 +9,7 @@ not see its label, else the network would learn from answers that are better tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +29,19 @@ LOGIT_SCALE = 3.0
 _REFIT_PENALTY, _BELIEVED_WEIGHT, _MOST_BELIEVED = 3.0, 2.0, 10_000
 
 
+class Linear(NamedTuple):
+    """One linear decision a label: C labels, M features."""
+
+    weights: np.ndarray
+    """(C, M) float32."""
+    bias: np.ndarray
+    """(C,) float32."""
+
+    def __call__(self, x: sp.csr_matrix) -> np.ndarray:
+        """Decisions about cells, (N, M) -> (N, C) float32."""
+        return np.asarray(x @ self.weights.T + self.bias, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Anchor:
     """Decisions of linear machines about N cells and C labels."""
@@ -36,6 +50,8 @@ class Anchor:
     """(N, C) float32; out of fold where labelled. A label that occurs once has no machine that did not see it."""
     penalty: float
     """C of the machines: the best of three by out-of-fold accuracy of labelled cells, or the one of refits."""
+    machine: Linear
+    """The machine of all labelled cells: what decides about unlabelled ones, and about cells to come."""
 
 
 @dataclass(frozen=True)
@@ -80,27 +96,29 @@ def fit_anchor(
         others = np.flatnonzero((y < 0) & (believed.weights > 0))
         y = np.where(y >= 0, y, believed.labels)
 
-    def decisions(train: np.ndarray, cells: np.ndarray, penalty: float) -> np.ndarray:
+    def trained(train: np.ndarray, penalty: float) -> Linear:
         train = np.concatenate([train, others])
         weights = None if believed is None else believed.weights[train]
         machine = _machine(penalty, len(train)).fit(x[train], y[train], sample_weight=weights)
-        return _of_all_labels(machine, x[cells], n_labels)
+        return _of_all_labels(machine, n_labels)
 
     held_out = (fold >= 0) & out_of_fold
     found = {}
     for penalty in penalties if held_out.any() else ():
         found[penalty] = np.empty((len(labelled), n_labels), dtype=np.float32)
         for number in np.unique(fold[held_out]):
-            found[penalty][fold == number] = decisions(labelled[fold != number], labelled[fold == number], penalty)
+            machine = trained(labelled[fold != number], penalty)
+            found[penalty][fold == number] = machine(x[labelled[fold == number]])
 
     def accuracy(penalty: float) -> float:
         return np.mean(found[penalty][held_out].argmax(1) == y[labelled[held_out]])
 
     best = max(found, key=accuracy, default=penalties[len(penalties) // 2])
-    everyone = decisions(labelled, np.arange(x.shape[0]), best)
+    machine = trained(labelled, best)
+    everyone = machine(x)
     if found:
         everyone[labelled[held_out]] = found[best][held_out]
-    return Anchor(everyone, best)
+    return Anchor(everyone, best, machine)
 
 
 def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
@@ -149,10 +167,11 @@ def _machine(penalty: float, n_cells: int) -> ClassifierMixin:
     return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)
 
 
-def _of_all_labels(machine: ClassifierMixin, x: sp.csr_matrix, n_labels: int) -> np.ndarray:
-    found = machine.decision_function(x)
-    if found.ndim == 1:
-        found = np.column_stack([-found, found])
-    decisions = np.full((x.shape[0], n_labels), -1.0, dtype=np.float32)
-    decisions[:, machine.classes_] = found
-    return decisions
+def _of_all_labels(machine: ClassifierMixin, n_labels: int) -> Linear:
+    """The machine's weights; a label that it was not trained on is decided against, by -1."""
+    weights, bias = machine.coef_, machine.intercept_
+    if len(weights) == 1:
+        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
+    everyone = Linear(np.zeros((n_labels, weights.shape[1]), np.float32), np.full(n_labels, -1, np.float32))
+    everyone.weights[machine.classes_], everyone.bias[machine.classes_] = weights, bias
+    return everyone

@@ -14,8 +14,8 @@ from sklearn.decomposition import PCA
 from ..graph import Engine, Neighbors, homophily, homophily_per_label, nearest_neighbors
 from ._config import Config
 from ._em import Fit, fit
-from ._evidence import gather_evidence
-from ._expression import mean_and_variance, normalize, unit_rows
+from ._evidence import Evidence, gather_evidence
+from ._expression import mean_and_variance, mean_share, normalize, unit_rows
 from ._importance import gene_importance, mean_attention
 from ._panel import top_label_genes, top_variance_genes
 
@@ -41,6 +41,17 @@ class Annotation:
     """N cells, M genes of which T entered, C labels."""
 
     fit: Fit
+    config: Config
+    x: sp.csr_matrix
+    """(N, T) float32, the normalised expression that entered."""
+    y: np.ndarray
+    """(N,) label codes; -1 where unlabelled."""
+    evidence: Evidence | None
+    """What linear methods said beforehand; None where the config has no use for it."""
+    gene_share: np.ndarray
+    """(M,) float64, a gene's mean share of a cell's total."""
+    gene_mean: np.ndarray
+    """(M,) float32, its mean on the log scale, before cells are scaled to length 1."""
     genes: np.ndarray
     """(T,) columns of the expression matrix that entered, ascending."""
     attention: sp.csr_matrix
@@ -75,7 +86,9 @@ def annotate_cells(
     device, engine, seed, checkpoint, fingerprint
         As in :func:`scbignn.annotation.fit`.
     """
+    gene_share = mean_share(x)
     x = normalize(x, config.target_sum)
+    gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
     if config.unit_rows:
         x = unit_rows(x)
     genes = choose_genes(x, y, config)
@@ -103,6 +116,12 @@ def annotate_cells(
     attention = mean_attention(found.gene_gnn, x, min_count=config.min_count, device=device)
     return Annotation(
         fit=found,
+        config=config,
+        x=x,
+        y=y,
+        evidence=evidence,
+        gene_share=gene_share,
+        gene_mean=gene_mean,
         genes=genes,
         attention=attention,
         importance=gene_importance(attention),

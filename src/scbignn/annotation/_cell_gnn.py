@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,9 +19,9 @@ class Cells(NamedTuple):
 
     x: SparseProduct
     """Expression of the panel, (N, T)."""
-    gene_mean: Tensor
-    """(T,) its mean, and below its standard deviation."""
-    gene_std: Tensor
+    gene_mean: Tensor | None = None
+    """(T,) its mean, and below its standard deviation: what a new network is started with."""
+    gene_std: Tensor | None = None
     features: Tensor | None = None
     """(N, F) in place of genes."""
     decisions: Tensor | None = None
@@ -54,7 +55,7 @@ class CellGNN(nn.Module):
         d = config.width
         self.sees_genes = config.cell_input == "genes"
         d_z = 2 * d if self.sees_genes else d
-        d_known = n_labels if config.mask_labels else 0
+        self.n_known = d_known = n_labels if config.mask_labels else 0
         if self.sees_genes:
             self.gene_input = SparseMLP(n_genes, d, d, init)
             self.known_input = linear(d_known, d_z, init, bias=False) if d_known else None
@@ -73,7 +74,7 @@ class CellGNN(nn.Module):
         if self.sees_genes:
             standardize_inputs(self.gene_input.inner, cells.gene_mean, cells.gene_std)
         if isinstance(self.classifier, nn.Sequential):
-            states = self.states(cells, h, mean)
+            states = torch.cat(self.states(cells, h, [mean] * len(self.layers)), dim=1)
             standardize_inputs(self.classifier[0], states.mean(0), states.std(0))
 
     def forward(self, cells: Cells, h: Tensor, mean: Aggregate, known: Tensor | None = None) -> Tensor:
@@ -90,21 +91,26 @@ class CellGNN(nn.Module):
         known
             Labels shown as input, one-hot, zero where hidden, (N, C); None shows none.
         """
-        states = self.dropout(self.states(cells, h, mean, known))
-        return self.classifier(states) if cells.decisions is None else self.classifier(states, cells.decisions)
+        return self.logits(self.states(cells, h, [mean] * len(self.layers), known), cells.decisions)
 
-    def states(self, cells: Cells, h: Tensor, mean: Aggregate, known: Tensor | None = None) -> Tensor:
-        """Jumping knowledge: the input z and every layer's output side by side, (N, d_z + L d)."""
+    def states(self, cells: Cells, h: Tensor, means: Sequence[Aggregate], known: Tensor | None = None) -> list[Tensor]:
+        """The input z, (N, d_z), and every layer's output, (N, d); each layer has a mean of its own."""
         states = [self.z(cells, h, known)]
-        for layer in self.layers:
-            states.append(layer(states[-1], mean))  # (N, d)
-        return torch.cat(states, dim=1)
+        for layer, mean in zip(self.layers, means, strict=True):
+            states.append(layer(states[-1], mean))
+        return states
+
+    def logits(self, states: list[Tensor], decisions: Tensor | None) -> Tensor:
+        """Jumping knowledge: the classifier sees all states side by side, (N, d_z + L d) -> (N, C)."""
+        everything = self.dropout(torch.cat(states, dim=1))
+        return self.classifier(everything) if decisions is None else self.classifier(everything, decisions)
 
     def z(self, cells: Cells, h: Tensor, known: Tensor | None) -> Tensor:
         """The input, Eq. 7: h and an MLP of the genes, (N, 2 d); or one layer on features instead, (N, d)."""
         if not self.sees_genes:
-            features = cells.features if known is None else torch.cat([cells.features, known], dim=1)
-            return self.feature_input(features)
+            if known is None:
+                known = cells.features.new_zeros(len(cells.features), self.n_known)
+            return self.feature_input(torch.cat([cells.features, known], dim=1))
         z = torch.cat([h, self.gene_input(cells.x)], dim=1)
         return z if known is None else z + self.known_input(known)
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
@@ -41,6 +42,10 @@ class Fit:
     neighbors: Neighbors
     """The learned kNN graph of h."""
     gene_gnn: GeneGNN
+    cell_gnn: CellGNN
+    features_center: np.ndarray | None
+    """(F,) float32, what was taken from the features of p, and what they were then divided by; None without features."""
+    features_scale: np.ndarray | None
     history: list[dict[str, Any]]
     """One row an epoch: round, step, epoch, loss, val_loss, val_accuracy, selected."""
 
@@ -59,6 +64,8 @@ def fit(
     fingerprint: dict[str, Any] | None = None,
 ) -> Fit:
     """Pre-train q, then alternate M-steps of p and E-steps of q.
+
+    Where every cell is labelled, q and p have nothing to tell each other: one M-step follows pre-training.
 
     Parameters
     ----------
@@ -80,10 +87,10 @@ def fit(
     Raises
     ------
     ValueError
-        No cell is labelled, or all are; or the checkpoint is of another run.
+        No cell is labelled, or the checkpoint is of another run.
     """
-    if not (y >= 0).any() or not (y < 0).any():
-        msg = "EM needs cells with a label (y >= 0) and cells without one (y = -1). Hide or add some labels."
+    if not (y >= 0).any():
+        msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
         raise ValueError(msg)
     em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
@@ -91,15 +98,42 @@ def fit(
     em.restore(keeper.finished, keeper.history)
     stages = em.stages()
     with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
-        for number, (round_, step, schedule) in enumerate(stages):
-            if number < keeper.n_finished:
-                bar.update(schedule.n_epochs)
-                continue
-            bar.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
-            run = {"pretrain": em.pretrain, "M": em.m_step, "E": em.e_step}[step]
-            epochs = run(round_, schedule, progress=bar, keeper=keeper)
-            em.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
-            keeper.finish_stage(em.tensors(), em.history)
+        em.run(stages, progress=bar, keeper=keeper)
+    return em.result()
+
+
+def refit(
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    device: torch.device,
+    engine: Engine,
+    seed: int,
+    evidence: Evidence | None,
+    gene_gnn: GeneGNN,
+    h: np.ndarray,
+    q: np.ndarray,
+) -> Fit:
+    """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
+
+    Parameters
+    ----------
+    x, y, n_labels, config, device, engine, seed, evidence
+        As in :func:`fit`.
+    gene_gnn
+        q, on `device`; rounds of EM, where the config has any, train it further.
+    h, q
+        What it says of the cells, (N, d) and (N, C).
+    """
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em.gene_gnn = gene_gnn
+    em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
+    em.neighbors, em.gene_level_is_known = em._nearest_neighbors(), True
+    stages = em.stages()[1:]
+    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
+        em.run(stages, progress=bar, keeper=Keeper(None, {}, em.generator))
     return em.result()
 
 
@@ -129,7 +163,7 @@ class _EM:
         self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
         gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
         self.cells = Cells(SparseProduct(x, device), gene_mean.float(), gene_variance.sqrt().float())
-        self.decisions = self.points = None
+        self.decisions = self.points = self.features_center = self.features_scale = None
         if evidence is not None:
             self._take(evidence)
         self.mean_total = max(float(x[self.train_cells].sum(1).mean()), 1e-6)
@@ -137,6 +171,7 @@ class _EM:
         self.known[self.train_cells, y[self.train_cells]] = 1
         self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
         self.q = self.p = self.h = self.neighbors = None
+        self.gene_level_is_known = False
         self.history: list[dict[str, Any]] = []
 
     def new_gene_gnn(self, round_: int) -> GeneGNN:
@@ -171,7 +206,8 @@ class _EM:
         parts = evidence.components, evidence.gene_decisions, evidence.cell_decisions
         components, gene, cell = (torch.from_numpy(part).to(self.device) for part in parts)
         features = torch.cat([components, gene, cell], dim=1)
-        features = (features - features.mean(0)) / features.std(0).clamp(min=1e-6)
+        self.features_center, self.features_scale = features.mean(0), features.std(0).clamp(min=1e-6)
+        features = (features - self.features_center) / self.features_scale
         self.decisions = gene if self.config.anchor else None
         self.cells = self.cells._replace(features=features, decisions=cell if self.config.anchor else None)
         self.points = evidence.points
@@ -199,11 +235,24 @@ class _EM:
         )
         m_step = self._schedule((config.cell_learning_rate, config.cell_weight_decay), config.m_step_updates)
         stages = [(0, "pretrain", pretrain)]
-        for round_ in range(1, config.n_rounds + 1):
+        n_rounds = config.n_rounds if len(self.unlabelled_cells) else 0
+        for round_ in range(1, n_rounds + 1):
             stages += [(round_, "M", m_step), (round_, "E", e_step)]
-        if config.final_m_step:
-            stages.append((config.n_rounds + 1, "M", m_step))
+        if config.final_m_step or n_rounds == 0:
+            stages.append((n_rounds + 1, "M", m_step))
         return stages
+
+    def run(self, stages: list[tuple[int, str, Schedule]], *, progress: tqdm, keeper: Keeper) -> None:
+        """The stages one after another, but for those that the keeper has."""
+        for number, (round_, step, schedule) in enumerate(stages):
+            if number < keeper.n_finished:
+                progress.update(schedule.n_epochs)
+                continue
+            progress.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
+            stage = {"pretrain": self.pretrain, "M": self.m_step, "E": self.e_step}[step]
+            epochs = stage(round_, schedule, progress=progress, keeper=keeper)
+            self.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
+            keeper.finish_stage(self.tensors(), self.history)
 
     def _schedule(
         self, rate_and_decay: tuple[float, float], n_epochs: int, *, steps: int = 1, at_least: int = 0
@@ -235,7 +284,8 @@ class _EM:
 
     def m_step(self, round_: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
         """Eq. 9 for theta: p learns the labels of V_L and pseudo-labels y ~ q on V_U, on the graph of the new h."""
-        self._gene_beliefs()
+        if not self.gene_level_is_known:
+            self._gene_beliefs()
         mean = self._mean_over_neighbors()
         if self.cell_gnn is None or not self.config.warm_start:
             self.cell_gnn = self.new_cell_gnn(round_, mean)
@@ -260,6 +310,7 @@ class _EM:
 
     def e_step(self, round_: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
         """Eq. 9 for phi: q learns pseudo-labels y ~ p on V_U and, weighted by beta, the labels of V_L."""
+        self.gene_level_is_known = False
         if not self.config.warm_start:
             self.gene_gnn = self.new_gene_gnn(round_)
         n_labelled, n_unlabelled = len(self.train_cells), len(self.unlabelled_cells)
@@ -404,8 +455,19 @@ class _EM:
 
     def result(self) -> Fit:
         """p, and what it rests on, from the last M-step."""
-        p, q, h = (belief.cpu().numpy() for belief in (self.p, self.q, self.h))
-        return Fit(p=p, q=q, h=h, neighbors=self.neighbors, gene_gnn=self.gene_gnn, history=self.history)
+        tensors = self.p, self.q, self.h, self.features_center, self.features_scale
+        p, q, h, center, scale = (None if tensor is None else tensor.cpu().numpy() for tensor in tensors)
+        return Fit(
+            p=p,
+            q=q,
+            h=h,
+            neighbors=self.neighbors,
+            gene_gnn=self.gene_gnn,
+            cell_gnn=self.cell_gnn,
+            features_center=center,
+            features_scale=scale,
+            history=self.history,
+        )
 
 
 def validation_split(y: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

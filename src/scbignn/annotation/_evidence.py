@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,13 +11,42 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 
 from ..graph import Neighbors, nearest_neighbors
-from ._anchor import believe, fit_anchor
+from ._anchor import Anchor, Linear, believe, fit_anchor
 from ._config import Config
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
 _N_SMOOTHED = 200
 #: Neighbours in that mean.
-_N_NEIGHBORS = 15
+N_NEIGHBORS = 15
+
+
+class Views(NamedTuple):
+    """Linear maps from a cell's M genes to what is known of it before the networks train: for cells that come later."""
+
+    loadings: np.ndarray
+    """(M, F) float32, right singular vectors."""
+    center: np.ndarray
+    """(F,) float32, mean scores."""
+    gene: Linear
+    """The machine on a cell's own genes, C labels."""
+    cell: Linear
+    """The machine on [x, A s], of M + F features."""
+    points_center: np.ndarray
+    """(n_components + C,) float32: the mean of components and gene decisions, from which directions are taken."""
+
+    def scores(self, x: sp.csr_matrix) -> np.ndarray:
+        """s: (N, M) -> (N, F) float32, centred."""
+        return np.asarray(x @ self.loadings - self.center, dtype=np.float32)
+
+    def points(self, scores: np.ndarray, gene_decisions: np.ndarray) -> np.ndarray:
+        """In what cells are neighbours: (N, F), (N, C) -> (N, n_components + C)."""
+        n_components = len(self.points_center) - gene_decisions.shape[1]
+        return _directions(scores[:, :n_components], gene_decisions, self.points_center)
+
+    def cell_level(self, x: sp.csr_matrix, mean_scores: np.ndarray) -> np.ndarray:
+        """Decisions of the second machine about x and the mean of s over a neighbourhood; (N, M), (N, F) -> (N, C)."""
+        (weights, bias), n_genes = self.cell, x.shape[1]
+        return np.asarray(x @ weights[:, :n_genes].T + mean_scores @ weights[:, n_genes:].T + bias, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -28,8 +57,17 @@ class Evidence:
     """(N, C) float32, of a machine on all genes of the cell; q corrects them."""
     cell_decisions: np.ndarray
     """(N, C) float32, of a machine on the cell and the mean of its neighbours; p corrects them."""
-    components: np.ndarray
-    """(N, F) float32, components of the normalised expression, centred."""
+    scores: np.ndarray
+    """(N, F) float32, s: principal components of the normalised expression, centred."""
+    n_components: int
+    """How many of them p and the graph see."""
+    views: Views
+    """What says the same of other cells."""
+
+    @property
+    def components(self) -> np.ndarray:
+        """(N, n_components), the leading scores."""
+        return self.scores[:, : self.n_components]
 
     @property
     def points(self) -> np.ndarray:
@@ -54,43 +92,55 @@ def gather_evidence(
     y
         Label codes, shape (N,); -1 where unlabelled.
     """
-    smooth = _components(x, _N_SMOOTHED, seed)
-    components = smooth[:, : config.n_components]
+    scores, loadings, center = _principal(x, _N_SMOOTHED, seed)
+    components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
 
-    def cell_anchor(decisions: np.ndarray, **fitting: Any) -> np.ndarray:
+    def cell_anchor(decisions: np.ndarray, **fitting: Any) -> Anchor:
         points = neighbor_points(components, decisions)
-        neighbors = nearest_neighbors(points, min(_N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
-        both = sp.hstack([x, sp.csr_matrix(_mean_with_self(neighbors) @ smooth)]).tocsr()
-        return fit_anchor(both, y, n_labels, seed=seed, **fitting).decisions
+        neighbors = nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
+        both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
+        return fit_anchor(both, y, n_labels, seed=seed, **fitting)
 
-    gene = fit_anchor(x, y, n_labels, seed=seed).decisions
-    cell = cell_anchor(gene)
+    gene = fit_anchor(x, y, n_labels, seed=seed)
+    cell = cell_anchor(gene.decisions)
     n_refits = config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
     for refit in range(n_refits):
-        believed, last = believe(cell, y, rng), refit + 1 == n_refits
-        cell = cell_anchor(cell, believed=believed, out_of_fold=last)
+        believed, last = believe(cell.decisions, y, rng), refit + 1 == n_refits
+        cell = cell_anchor(cell.decisions, believed=believed, out_of_fold=last)
         if last:
-            gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed).decisions
-    return Evidence(gene, cell, components)
+            gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed)
+    points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
+    views = Views(loadings, center, gene.machine, cell.machine, points_center)
+    return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views)
 
 
 def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Components and an anchor's decisions side by side, each centred and of length 1; (N, F), (N, C) -> (N, F + C)."""
-    parts = [part - part.mean(0) for part in (components, decisions)]
+    return _directions(components, decisions, np.concatenate([components.mean(0), decisions.mean(0)]))
+
+
+def _directions(components: np.ndarray, decisions: np.ndarray, center: np.ndarray) -> np.ndarray:
+    n_components = components.shape[1]
+    parts = components - center[:n_components], decisions - center[n_components:]
     lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
     return np.hstack([part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True)])
 
 
-def _components(x: sp.csr_matrix, n_components: int, seed: int) -> np.ndarray:
-    """Leading components, by randomised singular value decomposition, centred; (N, F) float32, F <= n_components."""
+def _principal(x: sp.csr_matrix, n_components: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores (N, F), centred, loadings (M, F) and the centre (F,), float32, F <= n_components.
+
+    By randomised singular value decomposition.
+    """
     n_components = max(1, min(n_components, min(x.shape) - 1))
-    left, size, _ = randomized_svd(x, n_components, n_iter=3, random_state=seed)
+    left, size, right = randomized_svd(x, n_components, n_iter=3, random_state=seed)
     scores = left * size
-    return (scores - scores.mean(0)).astype(np.float32)
+    center = scores.mean(0)
+    return tuple(part.astype(np.float32) for part in (scores - center, right.T, center))
 
 
-def _mean_with_self(neighbors: Neighbors) -> sp.csr_matrix:
+def mean_with_self(neighbors: Neighbors) -> sp.csr_matrix:
+    """A: the mean over a cell and its neighbours, (N, N)."""
     graph = neighbors.adjacency()
     graph = graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)
     return sp.csr_matrix(graph / (neighbors.indices.shape[1] + 1))

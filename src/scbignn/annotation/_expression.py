@@ -25,6 +25,12 @@ def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     return sp.csr_matrix((np.log1p(x.data * per_entry).astype(np.float32), x.indices, x.indptr), shape=x.shape)
 
 
+def mean_share(x: sp.csr_matrix) -> np.ndarray:
+    """The share of a cell's total that each gene has, averaged over cells; (N, M), no empty row -> (M,) float64."""
+    total = np.asarray(x.astype(np.float64).sum(1)).ravel()
+    return np.asarray((1 / total) @ x.astype(np.float64)).ravel() / x.shape[0]
+
+
 def unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
     """Rows scaled to a Euclidean length of 1; CSR, of the same shape and type. A row of zeros stays."""
     length = np.sqrt(np.asarray(x.multiply(x).sum(1)).ravel())

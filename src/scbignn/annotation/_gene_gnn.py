@@ -47,6 +47,7 @@ class GeneGNN(nn.Module):
         d = config.width
         d_in = config.gene_width if config.n_layers == 0 else d
         self.width = d
+        self.mean_length, self.mean_total = mean_length, mean_total
         self.embedding = GeneEmbedding(n_genes, config.gene_width, d, init)
         self.layers = nn.ModuleList(
             GramAttention(config, config.gene_width if layer == 0 else d, init) for layer in range(config.n_layers)

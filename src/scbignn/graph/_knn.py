@@ -72,7 +72,7 @@ def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed:
     if not 1 <= k < n:
         msg = f"k={k} neighbours cannot be found among {n} cells. Use n_neighbors between 1 and {n - 1}."
         raise ValueError(msg)
-    x = torch.as_tensor(np.ascontiguousarray(points, dtype=np.float32), device=device)
+    x = _tensor(points, device)
     x = x - x.mean(0)
     everyone = torch.arange(n, device=device)
     n_candidates = min(_CANDIDATES * k, n - 1)
@@ -82,6 +82,43 @@ def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed:
     if not exact:
         _warn_of_low_recall(x, indices, seed)
     return Neighbors(indices.cpu().numpy(), distances.cpu().numpy())
+
+
+def nearest_among(queries: np.ndarray, points: np.ndarray, k: int, *, device: torch.device) -> Neighbors:
+    """The k points nearest to each query in Euclidean distance, exactly.
+
+    Parameters
+    ----------
+    queries
+        Shape (m, d), any floating type; computed in float32.
+    points
+        Shape (n, d).
+    k
+        Number of points to find, 1 <= k <= n.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    Neighbors
+        Of shape (m, k); `indices` count in `points`. What is found of a query does not depend on the other queries.
+    """
+    x = _tensor(points, device)
+    center = x.mean(0)
+    x, asked = x - center, _tensor(queries, device) - center
+    squares, n_candidates = x.square().sum(1), min(_CANDIDATES * k, len(x))
+    indices, distances = [], []
+    for block in asked.split(min(4096, max(1, _BLOCK_ENTRIES // len(x)))):
+        scores = torch.addmm(squares[None], block, x.T, alpha=-2)
+        candidates = scores.topk(n_candidates, dim=1, largest=False, sorted=False).indices
+        found = _among_candidates(block, x, candidates, k)
+        indices.append(found[0])
+        distances.append(found[1])
+    return Neighbors(torch.cat(indices).cpu().numpy(), torch.cat(distances).cpu().numpy())
+
+
+def _tensor(points: np.ndarray, device: torch.device) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(points, dtype=np.float32), device=device)
 
 
 def _exact(x: Tensor, rows: Tensor, k: int) -> Tensor:
@@ -150,11 +187,13 @@ def _warn_of_low_recall(x: Tensor, indices: Tensor, seed: int) -> None:
 
 def _nearest(x: Tensor, rows: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest candidates of each row and their distances, by differences; ties go to the smaller index."""
-    indices, distances = [], []
-    for block, some in zip(rows.split(16_384), candidates.split(16_384), strict=True):
-        ordered = some.sort(dim=1).values
-        squared = (x[block][:, None] - x[ordered]).square().sum(-1)
-        squared, order = squared.sort(dim=1, stable=True)
-        indices.append(ordered.gather(1, order[:, :k]))
-        distances.append(squared[:, :k].sqrt())
+    blocks = zip(rows.split(16_384), candidates.split(16_384), strict=True)
+    indices, distances = zip(*(_among_candidates(x[block], x, some, k) for block, some in blocks), strict=True)
     return torch.cat(indices), torch.cat(distances)
+
+
+def _among_candidates(queries: Tensor, x: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    ordered = candidates.sort(dim=1).values
+    squared = (queries[:, None] - x[ordered]).square().sum(-1)
+    squared, order = squared.sort(dim=1, stable=True)
+    return ordered.gather(1, order[:, :k]), squared[:, :k].sqrt()

@@ -1,0 +1,231 @@
+"""Labels for cells that come after training: each by itself, or all of them together with the reference."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from ..graph import Engine, Neighbors, SparseProduct, nearest_among, nearest_neighbors, neighbor_mean
+from ._cell_gnn import Cells
+from ._em import cell_graph, refit
+from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
+from ._expression import normalize
+from ._model import Model
+from ._tokens import Tokens
+
+
+class Prediction(NamedTuple):
+    """What a model says of n cells."""
+
+    p: np.ndarray
+    """(n, C) float32, cell-level probabilities."""
+    q: np.ndarray
+    """(n, C) float32, gene-level probabilities."""
+    h: np.ndarray
+    """(n, d) float32."""
+
+
+class Profiles(NamedTuple):
+    """Normalised expression of n cells, in all of which the same genes are missing: observed + weight * filling.
+
+    A gene that was not measured is no gene without counts: it takes its mean over the reference.
+    """
+
+    observed: sp.csr_matrix
+    """(n, M) float32, zero at missing genes."""
+    filling: np.ndarray
+    """(M,) float32, zero at genes that were measured."""
+    weight: np.ndarray
+    """(n,) float32."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, M)."""
+        return self.observed.shape
+
+    def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
+        return self.observed @ matrix + self.weight[:, None] * (self.filling @ matrix)
+
+
+def profiles(x: sp.csr_matrix, present: np.ndarray, model: Model) -> Profiles:
+    """Normalise cells as the model's reference was.
+
+    A cell's total is taken to be that of its measured genes, divided by their share of the counts in the reference.
+
+    Parameters
+    ----------
+    x
+        Expression on a linear scale, CSR, shape (n, M), the genes those of the model, no empty row.
+    present
+        Which of them were measured, bool, shape (M,).
+    """
+    share = model.gene_share[present].sum()
+    observed = normalize(x, model.config.target_sum * share)
+    filling = np.where(present, 0, model.gene_mean).astype(np.float32)
+    weight = np.ones(x.shape[0], dtype=np.float32)
+    if model.config.unit_rows:
+        squares = np.asarray(observed.multiply(observed).sum(1)).ravel() + np.square(filling).sum()
+        weight = (1 / np.sqrt(np.maximum(squares, 1e-24))).astype(np.float32)
+        scaled = observed.data * np.repeat(weight, np.diff(observed.indptr))
+        observed = sp.csr_matrix((scaled, observed.indices, observed.indptr), shape=observed.shape)
+    return Profiles(observed, filling, weight)
+
+
+class _Alone(NamedTuple):
+    """What is known of n cells before they meet any other."""
+
+    profiles: Profiles
+    x: sp.csr_matrix
+    """(n, T), the panel."""
+    h: np.ndarray
+    q: np.ndarray
+    scores: np.ndarray | None
+    gene_decisions: np.ndarray | None
+
+
+class Predictor:
+    """A model on a device, ready for cells in which the given genes were measured.
+
+    Parameters
+    ----------
+    model
+        What was learned.
+    present
+        Which of the model's M genes were measured, bool.
+    device, engine
+        Where to compute, and what aggregates over a graph.
+    """
+
+    def __init__(self, model: Model, present: np.ndarray, *, device: torch.device, engine: Engine) -> None:
+        self.model, self.present, self.device, self.engine = model, present, device, engine
+        self.gene_gnn, self.cell_gnn = model.new_gene_gnn(device), model.new_cell_gnn(device)
+        mean = model.gene_mean[model.panel].astype(np.float64)
+        #: Share of the panel's expression that was measured: what the read-out of q divides by.
+        self.share = max(mean[present[model.panel]].sum() / max(mean.sum(), 1e-12), 1e-3)
+
+    @torch.no_grad()
+    def inductive(self, x: sp.csr_matrix) -> Prediction:
+        """Each cell by itself: p attaches it to its nearest cells of the reference, whose states stay as they are.
+
+        Eq. 8 on a directed graph with edges from the cell to the reference, and none back. What is said of a cell does
+        not depend on the others, to rounding.
+
+        Parameters
+        ----------
+        x
+            Expression on a linear scale, CSR, shape (n, M), the genes those of the model, no empty row.
+        """
+        config, alone = self.model.config, self._alone(x)
+        features = decisions = None
+        if self.model.views is not None:
+            cell_decisions = self._cell_decisions(alone)
+            features = self._tensor(self.model.features(alone.scores, alone.gene_decisions, cell_decisions))
+            decisions = self._tensor(cell_decisions) if config.anchor else None
+        points, others = (alone.h, self.model.reference.h) if config.graph_from == "h" else self._points(alone)
+        near = nearest_among(points, others, config.n_neighbors, device=self.device)
+        near = torch.from_numpy(near.indices).to(self.device)
+
+        def mean(others: Tensor, own: Tensor) -> Tensor:
+            return (others[near].sum(1) + config.self_loops * own) / (near.shape[1] + config.self_loops)
+
+        means = [partial(mean, others) for others in self._reference_messages]
+        cells = Cells(SparseProduct(alone.x, self.device), features=features, decisions=decisions)
+        unknown = torch.zeros(x.shape[0], len(self.model.labels), device=self.device) if config.mask_labels else None
+        states = self.cell_gnn.states(cells, self._tensor(alone.h), means, unknown)
+        p = self.cell_gnn.logits(states, decisions).softmax(1)
+        return Prediction(p.cpu().numpy(), alone.q, alone.h)
+
+    def transductive(self, x: sp.csr_matrix, *, seed: int) -> tuple[Prediction, Neighbors]:
+        """All cells together: they join the graph, and p is trained anew on known labels and on what q believes.
+
+        Parameters
+        ----------
+        x
+            As in :meth:`inductive`.
+        seed
+            Seeds p, and the rounds of EM where the config has any.
+
+        Returns
+        -------
+        Prediction, and the learned graph among the n cells.
+        """
+        model, reference, alone = self.model, self.model.reference, self._alone(x)
+        n_reference, evidence = len(reference.y), None
+        if model.views is not None:
+            scores = np.vstack([reference.scores, alone.scores])
+            gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
+            neighbors = nearest_neighbors(model.views.points(scores, gene), self._n_averaged, device=self.device)
+            mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
+            cell = np.vstack([reference.cell_decisions, model.views.cell_level(alone.profiles, mean_scores)])
+            evidence = Evidence(gene, cell, scores, model.n_components, model.views)
+        found = refit(
+            sp.vstack([reference.x, alone.x], format="csr"),
+            np.concatenate([reference.y, np.full(x.shape[0], -1)]),
+            len(model.labels),
+            model.config,
+            device=self.device,
+            engine=self.engine,
+            seed=seed,
+            evidence=evidence,
+            gene_gnn=model.new_gene_gnn(self.device),
+            h=np.vstack([reference.h, alone.h]),
+            q=np.vstack([reference.q, alone.q]),
+        )
+        mine = slice(n_reference, None)
+        points = found.h if model.config.graph_from == "h" else evidence.points
+        k = min(model.config.n_neighbors, x.shape[0] - 1)
+        neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed)
+        return Prediction(found.p[mine], found.q[mine], found.h[mine]), neighbors
+
+    @torch.no_grad()
+    def _alone(self, x: sp.csr_matrix) -> _Alone:
+        seen = profiles(x, self.present, self.model)
+        panel = sp.csr_matrix(seen.observed[:, self.model.panel])
+        scores = gene_decisions = offset = None
+        if self.model.views is not None:
+            scores, gene_decisions = self.model.views.scores(seen), self.model.views.gene(seen)
+            offset = self._tensor(gene_decisions) if self.model.config.anchor else None
+        tokens = Tokens(panel, self.device)
+        tokens.share = self.share
+        h = self.gene_gnn(tokens, np.arange(x.shape[0]))
+        q = self.gene_gnn.logits(h, offset).softmax(1)
+        return _Alone(seen, panel, h.cpu().numpy(), q.cpu().numpy(), scores, gene_decisions)
+
+    def _points(self, alone: _Alone) -> tuple[np.ndarray, np.ndarray]:
+        """In what cells are neighbours: of the given cells and of the reference."""
+        views, reference = self.model.views, self.model.reference
+        return (
+            views.points(alone.scores, alone.gene_decisions),
+            views.points(reference.scores, reference.gene_decisions),
+        )
+
+    def _cell_decisions(self, alone: _Alone) -> np.ndarray:
+        """Of the machine on [x, A s], where a neighbourhood is the cell and its nearest of the reference."""
+        near = nearest_among(*self._points(alone), self._n_averaged, device=self.device).indices
+        total = self.model.reference.scores[near].sum(1) + alone.scores
+        return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
+
+    @property
+    def _n_averaged(self) -> int:
+        return min(N_NEIGHBORS, len(self.model.reference.y) - 1)
+
+    @cached_property
+    def _reference_messages(self) -> list[Tensor]:
+        """What each layer of p averages of the reference, Z W_c; (N, d) each."""
+        reference, network, features = self.model.reference, self.cell_gnn, None
+        if self.model.views is not None:
+            parts = reference.scores, reference.gene_decisions, reference.cell_decisions
+            features = self._tensor(self.model.features(*parts))
+        cells = Cells(SparseProduct(reference.x, self.device), features=features)
+        mean = neighbor_mean(cell_graph(reference.neighbors, self.model.config), self.engine, self.device)
+        means = [mean] * len(network.layers)
+        states = network.states(cells, self._tensor(reference.h), means, self.model.known(self.device))
+        return [layer.w_c(state) for layer, state in zip(network.layers, states[:-1], strict=True)]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
