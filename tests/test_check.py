@@ -264,6 +264,52 @@ def test_labels_of_strings_are_taken_silently(caplog):
     assert caplog.records == []
 
 
+def test_label_strings_keep_the_index():
+    column = pd.Series([1.0, np.nan, 2.0], index=list("xyz"))
+    pd.testing.assert_series_equal(
+        _check.label_strings(column, "2"), pd.Series(["1", None, None], index=list("xyz"), dtype=object)
+    )
+
+
+# --- names of genes -------------------------------------------------------------------------------------------------
+
+
+def named(**columns) -> AnnData:
+    return AnnData(np.ones((2, 4), dtype=np.float32), var=pd.DataFrame(columns, index=list("abcd")))
+
+
+def test_gene_names_are_the_index_or_a_column():
+    adata = named(symbol=["A", None, "C", "C"])
+    assert _check.gene_names(adata, None).equals(adata.var_names)
+    assert _check.gene_names(adata, "symbol").tolist() == ["A", None, "C", "C"]
+    assert _check.gene_names(named(symbol=pd.Categorical(list("xyzz"))), "symbol").tolist() == list("xyzz")
+
+
+def test_a_column_of_gene_names_that_is_not_there():
+    with pytest.raises(KeyError, match=r"adata.var has no column 'name'. It has: 'symbol'. Pass one as gene_symbols"):
+        _check.gene_names(named(symbol=list("abcd")), "name")
+    adata = named(symbol=list("abcd"))
+    adata.var = pd.concat([adata.var, adata.var], axis=1)
+    with pytest.raises(ValueError, match="2 columns named 'symbol'"):
+        _check.gene_names(adata, "symbol")
+
+
+def test_other_gene_names():
+    adata = named(symbol=list("wxyz"), kind=["gene"] * 4, score=[1.0, 2, 3, 4], some=["p", "q", "r", None])
+    adata.raw = adata
+    found = {line: names.tolist() for line, names in _check.other_gene_names(adata, None).items()}
+    assert found == {
+        "gene_symbols='symbol'": list("wxyz"),
+        "gene_symbols='some'": ["p", "q", "r", None],
+        "adata = adata.raw.to_adata()": list("abcd"),
+        "adata = adata.raw.to_adata()  # and then gene_symbols='symbol'": list("wxyz"),
+        "adata = adata.raw.to_adata()  # and then gene_symbols='some'": ["p", "q", "r", None],
+    }
+    adata.raw = None
+    found = {line: names.tolist() for line, names in _check.other_gene_names(adata, "symbol").items()}
+    assert found == {"gene_symbols=None": list("abcd"), "gene_symbols='some'": ["p", "q", "r", None]}
+
+
 # --- what a matrix holds --------------------------------------------------------------------------------------------
 
 BASES = {"e": np.e, "2": 2.0, "10": 10.0}

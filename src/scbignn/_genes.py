@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._check import some
+from ._check import counted, some
 
 logger = logging.getLogger(__name__)
 
@@ -271,11 +271,13 @@ def check_gene_overlap(
         raise ValueError(msg)
     exact = _lookup(query)(model) >= 0
     if (found & ~exact).any():
-        logger.info("%d genes were matched without the version of their Ensembl id", (found & ~exact).sum())
+        number = counted(int((found & ~exact).sum()), "gene")
+        logger.info("%s of the model matched but for the version of the Ensembl id", number)
     counts = pd.Series(query).value_counts()
     repeated = [name for name in model[exact] if counts[name] > 1]
     if repeated:
-        logger.warning("%d genes are in adata more than once (%s): the first counts", len(repeated), some(repeated))
+        number = counted(len(repeated), "gene")
+        logger.warning("%s of the model more than once in adata (%s): the first counts", number, some(repeated))
     return match
 
 

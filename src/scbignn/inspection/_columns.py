@@ -10,7 +10,7 @@ _NAMES = {
     "labels": r"cell[_. ]?(type|label|class|subclass|line|ontology|identity)|annot|label|cluster|leiden|louvain|"
     r"subtype|subclass|subpop|population",
     "batches": r"(^|[_. ])(batch|sample|donor|patient|individual|subject|animal|replicate|library|lane|chip|plate|run|"
-    r"channel|tech|technology|assay|experiment|dataset|study|orig|stim|condition|treatment)s?($|[_. ]|id)",
+    r"channel|tech|technology|assay|experiment|dataset|study|orig|stim|condition|treatment)(es|s)?($|[_. ]|id)",
 }
 
 

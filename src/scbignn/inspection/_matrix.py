@@ -89,7 +89,8 @@ def survey(matrix: Any, slot: str, recorded: list[Expression], *, compare_rows: 
         block = _take(matrix, rows[start : start + _BLOCK])
         wrong = ~np.isfinite(block.data)
         finite = block.data[~wrong]
-        totals.append(np.asarray(block.astype(np.float64).sum(1)).ravel())
+        with np.errstate(invalid="ignore"):  # of infinities
+            totals.append(np.asarray(block.astype(np.float64).sum(1)).ravel())
         n_expressed.append(np.diff(block.indptr))
         wrong_rows.append(_rows_with(block, wrong))
         if compare_rows:

@@ -9,6 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
+from .._check import counted
+
 _WIDTH = 100
 
 
@@ -49,10 +51,10 @@ class Report:
 
     def __str__(self) -> str:
         levels = [finding.level for finding in self.findings]
-        counted = [f"{levels.count(level)} {level}{'s' * (levels.count(level) > 1)}" for level in ("problem", "note")]
-        summary = " and ".join(text for text in counted if not text.startswith("0")) or "nothing to mend"
+        numbers = [counted(levels.count(level), level) for level in ("problem", "note") if level in levels]
+        summary = " and ".join(numbers) or "nothing to mend"
         indent = 9 + max((len(finding.what) for finding in self.findings), default=0) + 2
-        lines = [f"{self.n_obs:,} cells x {self.n_vars:,} genes: {summary}"]
+        lines = [f"{counted(self.n_obs, 'cell')} x {counted(self.n_vars, 'gene')}: {summary}"]
         for finding in self.findings:
             mark = "PROBLEM" if finding.level == "problem" else finding.level
             head = f"{mark:<9}{finding.what}".ljust(indent)
