@@ -381,7 +381,8 @@ def test_log1p_of_counts(base, depth):
 
 
 @pytest.mark.parametrize(
-    ("recorded", "base"), [({"base": None}, "e"), ({}, "e"), ({"base": 2}, "2"), ({"base": 10}, "10")]
+    ("recorded", "base"),
+    [({"base": None}, "e"), ({}, "e"), ({"base": 2}, "2"), ({"base": 10}, "10"), ({"base": "e"}, "e")],
 )
 def test_recorded_log1p_is_believed(recorded, base):
     # Deep data on some genes: their values alone would not tell.
@@ -404,6 +405,11 @@ def test_record_of_x_says_nothing_about_a_layer():
     adata = AnnData(np.log1p(normalized(counts())), uns={"log1p": {"base": 2}})
     adata.layers["natural"] = adata.X.copy()
     assert read_expression(adata, "natural")[1] == _check.Expression("layers['natural']", "log1p", "e")
+
+
+@pytest.mark.parametrize("base", ["natural", [2, 3], 0, 1, -2, np.nan])
+def test_a_record_that_cannot_be_read_says_nothing(base):
+    assert detected(np.log1p(normalized(counts())), log1p={"base": base}) == _check.Expression("X", "log1p", "e")
 
 
 def test_record_does_not_turn_counts_into_log1p():

@@ -351,15 +351,19 @@ def _expm1(values: np.ndarray, base: float) -> np.ndarray:
 
 
 def recorded_log1p(adata: AnnData, slot: str) -> list[Expression]:
-    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where it did not."""
+    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where nothing is to be read."""
     record = adata.uns.get("log1p") if slot == "X" else None
     if not isinstance(record, Mapping):
         return []
     base = record.get("base")
     if base is None:
         return [Expression(slot, "log1p", "e")]
-    names = [name for name, value in _LOG_BASES.items() if np.isclose(value, float(base))]
-    return [Expression(slot, "log1p", names[0] if names else str(float(base)))]
+    try:
+        number = float(_LOG_BASES.get(base, base) if isinstance(base, str) else base)
+    except (TypeError, ValueError):
+        return []  # what cannot be read says nothing
+    names = [name for name, value in _LOG_BASES.items() if np.isclose(value, number)]
+    return [Expression(slot, "log1p", names[0] if names else str(number))] if number > 1 else []
 
 
 def _where(x: sp.csr_matrix, wrong: np.ndarray, adata: AnnData) -> str:

@@ -149,6 +149,22 @@ BAD = {
         ["5 values are NaN or infinite, in 5 cells and 1 genes"],
         "adata = adata[:, np.isfinite(np.ravel(adata.X.sum(0)))].copy()",
     ),
+    "NaN everywhere": (
+        set_x(lambda x: x + np.nan),
+        {},
+        "X",
+        "problem",
+        ["9,600 values are NaN or infinite, in 80 cells and 120 genes"],
+        "",
+    ),
+    "no numbers": (
+        lambda adata: adata.layers.__setitem__("words", np.full(adata.shape, "a", dtype=object)),
+        {"layer": "words"},
+        "layers['words']",
+        "problem",
+        ["holds no numbers"],
+        "layer=None",
+    ),
     "no known scale": (
         lambda adata: setattr(adata, "X", np.random.default_rng(0).random(adata.shape)),
         {},
@@ -382,6 +398,7 @@ def test_one_cell_and_one_gene():
         ({"gene_symbols": "x"}, KeyError, "adata.var has no column 'x'.*gene_symbols"),
         ({"layer": "x"}, KeyError, "adata.layers has no 'x'"),
         ({"reference": "x"}, TypeError, "reference is a str without genes"),
+        ({"reference": type("Model", (), {"genes": None})()}, TypeError, "reference is a Model without genes"),
         ({"labels_key": "kind", "unlabeled_category": ["x"]}, TypeError, "must be one label"),
     ],
 )

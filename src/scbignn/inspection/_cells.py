@@ -32,7 +32,7 @@ def cell_findings(names: pd.Index, matrix: Matrix | None) -> list[Finding]:
         return found
     names = names[matrix.rows]
     empty = matrix.n_expressed == 0
-    if empty.any() and not matrix.n_negative:
+    if empty.any() and not empty.all() and not matrix.n_negative:
         text = f"{_count(empty, matrix)} without any count: {some(names[empty])}"
         found.append(Finding("empty cells", "problem", text, _keep(matrix, "counts", 1)))
     if not empty.all() and not matrix.n_negative:

@@ -219,7 +219,7 @@ def _sums(total: float) -> str:
 
 def _without_wrong(matrix: Matrix | None) -> str:
     """The line that removes NaN and infinite values with the fewest cells or genes."""
-    if matrix is None or not matrix.n_wrong or matrix.sampled:
+    if matrix is None or not matrix.n_wrong or matrix.sampled or (matrix.wrong_rows.all() and matrix.wrong_genes.all()):
         return ""
     values = f"adata.{matrix.slot}"
     if matrix.wrong_rows.mean() <= matrix.wrong_genes.mean():

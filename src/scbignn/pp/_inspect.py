@@ -154,7 +154,7 @@ def _read_reference(reference: Any, labels_key: str | None) -> _Reference:
         column = reference.obs.get(labels_key) if labels_key is not None else None
         labels = natsorted(label_strings(column, None).dropna().unique()) if isinstance(column, pd.Series) else None
         return _Reference(reference.var_names, "reference.var_names", lines, labels)
-    if not hasattr(reference, "genes"):
+    if getattr(reference, "genes", None) is None:
         msg = f"reference is a {type(reference).__name__} without genes. Pass an AnnData or a model."
         raise TypeError(msg)
     labels = getattr(reference, "labels", None)
