@@ -295,7 +295,13 @@ def test_a_column_of_gene_names_that_is_not_there():
 
 
 def test_other_gene_names():
-    adata = named(symbol=list("wxyz"), kind=["gene"] * 4, score=[1.0, 2, 3, 4], some=["p", "q", "r", None])
+    adata = named(
+        symbol=list("wxyz"),
+        kind=["gene"] * 4,
+        score=[1.0, 2, 3, 4],
+        some=["p", "q", "r", None],
+        about=["a b", "c d", "e f", "g h"],
+    )
     adata.raw = adata
     found = {line: names.tolist() for line, names in _check.other_gene_names(adata, None).items()}
     assert found == {

@@ -214,11 +214,12 @@ def other_gene_names(adata: AnnData, gene_symbols: str | None) -> dict[str, pd.I
 
 
 def name_columns(var: pd.DataFrame) -> dict[str, pd.Index]:
-    """Columns of strings most of which differ."""
+    """Columns of words most of which differ."""
     found = {}
     for name in var.columns[~var.columns.duplicated(keep=False)]:
         values = var[name].astype(object)
-        if values.map(lambda value: isinstance(value, str)).mean() > 0.5 and values.nunique() > len(values) / 2:
+        words = values.map(lambda value: isinstance(value, str) and " " not in value)
+        if words.mean() > 0.5 and values[words].nunique() > len(values) / 2:
             found[name] = pd.Index(values)
     return found
 

@@ -170,6 +170,7 @@ def remedies(
     others: Mapping[str, Iterable[object]],
     *,
     genes: str = "model.genes",
+    target: str = "adata.var_names",
 ) -> list[Remedy]:
     """What would find more of the genes, the best first.
 
@@ -179,8 +180,8 @@ def remedies(
         As in :func:`match_genes`.
     others
         Other names of the genes of the query, by the argument or line of code that chooses them.
-    genes
-        How the lines of code write `model_genes`.
+    genes, target
+        How lines of code write `model_genes` and `query_names`.
     """
     model, query = _strings(model_genes), _strings(query_names)
     share = match_genes(model, query).share
@@ -188,7 +189,7 @@ def remedies(
     by_case = match_genes(_upper(model), _upper(query)).share
     line = (
         f"known = {{name.upper(): name for name in {genes}}}\n"
-        "adata.var_names = [known.get(name.upper(), name) for name in adata.var_names]"
+        f"{target} = [known.get(str(name).upper(), name) for name in {target}]"
     )
     found.append(Remedy(by_case, line))
     return sorted((remedy for remedy in found if remedy.share > share + 0.01), key=lambda remedy: -remedy.share)
@@ -214,7 +215,9 @@ def explain(model_genes: Iterable[object], query_names: Iterable[object], *, oth
     return ""
 
 
-def biomart_lines(model_genes: Iterable[object], query_names: Iterable[object]) -> str:
+def biomart_lines(
+    model_genes: Iterable[object], query_names: Iterable[object], *, target: str = "adata.var_names"
+) -> str:
     """Lines that give a query the other kind of names, by a table from Ensembl; "" where that does not apply."""
     ours, theirs = tell_genes(query_names), tell_genes(model_genes)
     species = _BIOMART.get(ours.species or theirs.species)
@@ -227,7 +230,7 @@ def biomart_lines(model_genes: Iterable[object], query_names: Iterable[object]) 
         or (ours.species and theirs.species and ours.species != theirs.species)
     ):
         return ""
-    names = r'adata.var_names.str.replace(r"\.\d+$", "", regex=True)' if ours.n_versions else "adata.var_names"
+    names = rf'{target}.str.replace(r"\.\d+$", "", regex=True)' if ours.n_versions else target
     return (
         f'table = sc.queries.biomart_annotations("{species}", ["{columns[0]}", "{columns[1]}"])  # pip install pybiomart\n'
         f'adata.var["{columns[1]}"] = {names}.map(dict(table.dropna().to_numpy()))  # then gene_symbols="{columns[1]}"'
@@ -240,6 +243,7 @@ def check_gene_overlap(
     *,
     min_gene_overlap: float = 0.5,
     others: Mapping[str, Iterable[object]] | None = None,
+    target: str = "adata.var_names",
 ) -> GeneMatch:
     """Find the genes of a model in a query, and refuse the query if too few are there.
 
@@ -249,8 +253,8 @@ def check_gene_overlap(
         As in :func:`match_genes`.
     min_gene_overlap
         Smallest share of the model's genes to go on with, within [0, 1].
-    others
-        As in :func:`remedies`; the message names the best of them.
+    others, target
+        As in :func:`remedies`; the message names the best remedy.
 
     Raises
     ------
@@ -266,7 +270,7 @@ def check_gene_overlap(
     if match.share < min_gene_overlap or not found.any():
         msg = (
             f"only {found.sum()} of the {len(model)} genes of the model ({match.share:.1%}) are in adata. The model has "
-            f"{some(model, 3)}; adata has {some(query, 3)}. {_advice(model, query, others or {})}"
+            f"{some(model, 3)}; adata has {some(query, 3)}. {_advice(model, query, others or {}, target)}"
         )
         raise ValueError(msg)
     exact = _lookup(query)(model) >= 0
@@ -281,12 +285,12 @@ def check_gene_overlap(
     return match
 
 
-def _advice(model: np.ndarray, query: np.ndarray, others: Mapping[str, Iterable[object]]) -> str:
+def _advice(model: np.ndarray, query: np.ndarray, others: Mapping[str, Iterable[object]], target: str) -> str:
     """Why genes are missing, and what to do about it."""
     why = explain(model, query)
     parts = [why] if why else []
-    best = remedies(model, query, others)
-    lines = biomart_lines(model, query)
+    best = remedies(model, query, others, target=target)
+    lines = biomart_lines(model, query, target=target)
     if best:
         parts.append(f"{best[0].share:.0%} are found with: {best[0].line}")
     elif lines:

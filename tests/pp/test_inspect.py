@@ -477,6 +477,25 @@ def test_the_names_of_the_reference_can_be_the_ones_to_change(cells):
     assert findings(inspect(cells, reference))["reference genes"][0] == "ok"
 
 
+def test_the_lines_for_a_column_change_that_column(cells):
+    cells.var_names, cells.var["symbol"] = IDS, [name.capitalize() for name in HUMAN]
+    reference = Model(HUMAN)
+    _, text, mend = findings(inspect(cells, reference, gene_symbols="symbol"))["reference genes"]
+    assert "100.0% with the code below" in text
+    exec(mend, {"adata": cells, "reference": reference})
+    assert cells.var_names.tolist() == IDS
+    assert findings(inspect(cells, reference, gene_symbols="symbol"))["reference genes"][0] == "ok"
+
+
+@pytest.mark.filterwarnings("ignore:.* names are not unique")
+def test_cells_of_one_name_everywhere(cells):
+    cells.obs_names = ["twin"] * 80
+    confounded(cells)
+    found = findings(inspect(cells, cells.copy(), labels_key="kind", batch_key="batch"))
+    assert found["cell names"][0] == "problem"
+    assert found["confounded"][0] == "note"
+
+
 def test_versions_count_as_there(cells):
     cells.var_names = [f"{name}.1" for name in IDS]
     level, text, _ = findings(inspect(cells, Model(IDS)))["reference genes"]

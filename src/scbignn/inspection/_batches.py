@@ -44,7 +44,7 @@ def batch_findings(batches: pd.Series, key: str, labels: pd.Series | None) -> li
     if lone and len(counts) > 1:
         found.append(Finding("small batches", "note", f"{len(lone):,} of one cell only: {some(lone)}"))
     if labels is not None and len(counts) > 1 and labels.nunique() > 1:
-        n_labels = labels.groupby(batches).nunique()
+        n_labels = labels.groupby(batches.to_numpy()).nunique()
         single = natsorted(n_labels.index[n_labels == 1])
         if single:
             text = (

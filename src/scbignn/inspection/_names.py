@@ -61,11 +61,8 @@ def gene_findings(
         else:
             found.append(Finding("gene names", "note", f"{text}. The first of each counts"))
     if empty is not None and empty.any():
-        found.append(
-            Finding(
-                "empty genes", "ok", f"{counted(empty.sum(), 'gene')} without a count in any cell, which does no harm"
-            )
-        )
+        text = f"{counted(empty.sum(), 'gene')} without a count in any cell, which does no harm"
+        found.append(Finding("empty genes", "ok", text))
     return found
 
 
@@ -76,6 +73,7 @@ def overlap_findings(
     reference_others: Mapping[str, pd.Index],
     *,
     genes: str,
+    target: str = "adata.var_names",
 ) -> list[Finding]:
     """How many genes of a reference are there, and what would find more.
 
@@ -85,20 +83,22 @@ def overlap_findings(
         Names of either side.
     others, reference_others
         Other names of either side, by the argument or line of code that chooses them.
-    genes
-        How code writes `reference_genes`.
+    genes, target
+        How lines of code write `reference_genes` and `names`.
     """
     match = match_genes(reference_genes, names)
     missing = np.asarray(reference_genes, dtype=object)[match.positions < 0]
     text = f"{match.share:.1%} of the reference's {counted(len(reference_genes), 'gene')} are there"
     there = match.positions >= 0
-    n_stripped = int(np.sum(np.asarray(reference_genes)[there] != np.asarray(names)[match.positions[there]]))
+    n_stripped = int(
+        np.sum(np.asarray(reference_genes, dtype=str)[there] != np.asarray(names, dtype=str)[match.positions[there]])
+    )
     if n_stripped:
         text += f" ({n_stripped:,} of them but for the version of their Ensembl id)"
     examples = f". {len(missing):,} are missing: {some(missing, 3)}" if len(missing) else ""
     if match.share >= _NOTE:
         return [Finding("reference genes", "ok", text + examples)]
-    best = remedies(reference_genes, names, others, genes=genes)
+    best = remedies(reference_genes, names, others, genes=genes, target=target)
     best += [
         (share, line)
         for line, column in reference_others.items()
@@ -106,7 +106,7 @@ def overlap_findings(
     ]
     best.sort(key=lambda remedy: -remedy[0])
     why = explain(reference_genes, names, other="the reference")
-    mend = biomart_lines(reference_genes, names)
+    mend = biomart_lines(reference_genes, names, target=target)
     if best:
         share, mend = best[0]
         text += f", {share:.1%} with the code below"

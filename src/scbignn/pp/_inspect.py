@@ -118,7 +118,7 @@ def inspect(
     empty = None if used is None or used.sampled or used.n_negative else ~used.seen
     found += [*symbols_twice, *gene_findings(names, others, empty, slot=slot)]
     if other is not None:
-        found += overlap_findings(other.genes, names, others, other.columns, genes=other.code)
+        found += overlap_findings(other.genes, names, others, other.columns, genes=other.code, target=f"adata.{slot}")
 
     found += twice
     if labels is not None:
