@@ -352,7 +352,7 @@ def _expm1(values: np.ndarray, base: float) -> np.ndarray:
 
 
 def recorded_log1p(adata: AnnData, slot: str) -> list[Expression]:
-    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where nothing is to be read."""
+    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where there is nothing."""
     record = adata.uns.get("log1p") if slot == "X" else None
     if not isinstance(record, Mapping):
         return []

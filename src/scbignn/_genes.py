@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -146,13 +147,19 @@ def match_genes(model_genes: Iterable[object], query_names: Iterable[object]) ->
 def _strings(names: Iterable[object]) -> np.ndarray:
     """Names as an array of str, with None where one is missing or empty."""
     values = pd.Series(list(names), dtype=object)
-    strings = values.astype(str)
-    return strings.where(values.notna() & (strings.str.strip() != ""), None).astype(object).to_numpy()
+    found = [
+        None if lost or not str(name).strip() else str(name) for name, lost in zip(values, values.isna(), strict=True)
+    ]
+    return pd.Series(found, dtype=object).to_numpy()
 
 
 def without_version(names: np.ndarray) -> np.ndarray:
     """Ensembl ids without their version, other names as they are."""
-    return pd.Series(names, dtype=object).str.replace(_VERSION, r"\1", regex=True).astype(object).to_numpy(copy=True)
+    found = np.array(names, dtype=object)
+    for place, name in enumerate(names):
+        if isinstance(name, str) and name.startswith("ENS"):
+            found[place] = re.sub(_VERSION, r"\1", name)
+    return found
 
 
 def _lookup(names: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -232,7 +239,7 @@ def biomart_lines(
         return ""
     names = rf'{target}.str.replace(r"\.\d+$", "", regex=True)' if ours.n_versions else target
     return (
-        f'table = sc.queries.biomart_annotations("{species}", ["{columns[0]}", "{columns[1]}"])  # pip install pybiomart\n'
+        f'table = sc.queries.biomart_annotations("{species}", ["{columns[0]}", "{columns[1]}"])\n'
         f'adata.var["{columns[1]}"] = {names}.map(dict(table.dropna().to_numpy()))  # then gene_symbols="{columns[1]}"'
     )
 

@@ -26,14 +26,14 @@ def batch_findings(batches: pd.Series, key: str, labels: pd.Series | None) -> li
     if counts.empty:
         return [Finding("batches", "problem", f"obs[{key!r}] has no value")]
     if len(batches) >= 10 and len(counts) > len(batches) / 2:
-        text = f"obs[{key!r}] has {len(counts):,} values on {len(batches):,} cells: names or measurements rather than batches"
+        text = f"obs[{key!r}] has {len(counts):,} values on {len(batches):,} cells: names or measurements, not batches"
         return [Finding("batches", "problem", text)]
     if len(counts) == 1:
         text = f"one batch in obs[{key!r}], {counts.index[0]!r}"
     else:
         text = (
-            f"{len(counts):,} batches in obs[{key!r}], of {counts.min():,} ({counts.index[-1]!r}) to {counts.max():,} cells "
-            f"({counts.index[0]!r})"
+            f"{len(counts):,} batches in obs[{key!r}], of {counts.min():,} ({counts.index[-1]!r}) to "
+            f"{counts.max():,} cells ({counts.index[0]!r})"
         )
     found = [Finding("batches", "ok", text)]
     if n_missing:

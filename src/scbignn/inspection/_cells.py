@@ -62,7 +62,8 @@ def _twins(names: pd.Index, matrix: Matrix, empty: np.ndarray) -> list[Finding]:
         return []
     first = int(np.argmax(again))
     same = int(np.argmax(digests == digests[first]))
-    text = f"{_count(again, matrix)} equal to an earlier one value for value, the first {names[first]!r} that of {names[same]!r}"
+    pair = f"the first {names[first]!r} that of {names[same]!r}"
+    text = f"{_count(again, matrix)} equal to an earlier one value for value, {pair}"
     layer = f"layer={matrix.slot[7:-1]}" if matrix.slot.startswith("layers") else ""
     mend = "" if matrix.sampled else f"adata = adata[~adata.to_df({layer}).duplicated().to_numpy()].copy()"
     return [Finding("equal cells", "note", text, mend)]

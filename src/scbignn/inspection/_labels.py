@@ -46,9 +46,7 @@ def label_findings(
         )
         return [Finding("labels", "problem", text)]
     if len(known) >= 10 and len(counts) > len(known) / 2:
-        text = (
-            f"obs[{key!r}] has {len(counts):,} values on {len(known):,} cells: names or measurements rather than labels"
-        )
+        text = f"obs[{key!r}] has {len(counts):,} values on {len(known):,} cells: names or measurements, not labels"
         return [Finding("labels", "problem", text)]
     text = (
         f"{len(counts):,} labels in obs[{key!r}], on {counts.min():,} ({counts.index[-1]!r}) to {counts.max():,} cells "
