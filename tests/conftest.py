@@ -93,7 +93,7 @@ def _frozen(value: Any) -> Any:
     if sp.issparse(value):
         return type(value).__name__, value.shape, *(_frozen(getattr(value, part)) for part in ("data", *_PARTS))
     if isinstance(value, pd.DataFrame):
-        return _frozen(value.index), [(name, _frozen(value[name])) for name in value.columns]
+        return _frozen(value.index), [(name, _frozen(value.iloc[:, n])) for n, name in enumerate(value.columns)]
     if isinstance(value, (pd.Series, pd.Index)):
         return str(value.dtype), _frozen(value.array)
     if isinstance(value, pd.Categorical):

@@ -13,14 +13,18 @@ PACKAGE = Path(scbignn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WINGS = {"annotation"}
 FLOORS = {
+    "_h5ad": 0,
     "_keys": 0,
     "_settings": 0,
     "_check": 1,
+    "_genes": 2,
     "graph": 2,
     "_layers": 2,
     "_training": 2,
     **dict.fromkeys(WINGS, 3),
+    "inspection": 3,
     "_adata": 4,
+    "pp": 5,
     "tl": 5,
 }
 #: Rooms off the stairs, and all that they may enter.
@@ -88,7 +92,9 @@ def test_nobody_but_the_front_imports_tl(path):
     assert "tl" not in rooms_entered(path)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room(path) in {"pl", "get"}], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if room(path) in {"pl", "pp", "get", "inspection"}], ids=name_of
+)
 def test_reading_and_plotting_need_no_torch(path):
     assert not {name.split(".")[0] for name in imports(path)} & {"torch", "dgl"}
 

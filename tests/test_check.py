@@ -264,6 +264,58 @@ def test_labels_of_strings_are_taken_silently(caplog):
     assert caplog.records == []
 
 
+def test_label_strings_keep_the_index():
+    column = pd.Series([1.0, np.nan, 2.0], index=list("xyz"))
+    pd.testing.assert_series_equal(
+        _check.label_strings(column, "2"), pd.Series(["1", None, None], index=list("xyz"), dtype=object)
+    )
+
+
+# --- names of genes -------------------------------------------------------------------------------------------------
+
+
+def named(**columns) -> AnnData:
+    return AnnData(np.ones((2, 4), dtype=np.float32), var=pd.DataFrame(columns, index=list("abcd")))
+
+
+def test_gene_names_are_the_index_or_a_column():
+    adata = named(symbol=["A", None, "C", "C"])
+    assert _check.gene_names(adata, None).equals(adata.var_names)
+    assert _check.gene_names(adata, "symbol").tolist() == ["A", None, "C", "C"]
+    assert _check.gene_names(named(symbol=pd.Categorical(list("xyzz"))), "symbol").tolist() == list("xyzz")
+
+
+def test_a_column_of_gene_names_that_is_not_there():
+    with pytest.raises(KeyError, match=r"adata.var has no column 'name'. It has: 'symbol'. Pass one as gene_symbols"):
+        _check.gene_names(named(symbol=list("abcd")), "name")
+    adata = named(symbol=list("abcd"))
+    adata.var = pd.concat([adata.var, adata.var], axis=1)
+    with pytest.raises(ValueError, match="2 columns named 'symbol'"):
+        _check.gene_names(adata, "symbol")
+
+
+def test_other_gene_names():
+    adata = named(
+        symbol=list("wxyz"),
+        kind=["gene"] * 4,
+        score=[1.0, 2, 3, 4],
+        some=["p", "q", "r", None],
+        about=["a b", "c d", "e f", "g h"],
+    )
+    adata.raw = adata
+    found = {line: names.tolist() for line, names in _check.other_gene_names(adata, None).items()}
+    assert found == {
+        "gene_symbols='symbol'": list("wxyz"),
+        "gene_symbols='some'": ["p", "q", "r", None],
+        "adata = adata.raw.to_adata()": list("abcd"),
+        "adata = adata.raw.to_adata()  # and then gene_symbols='symbol'": list("wxyz"),
+        "adata = adata.raw.to_adata()  # and then gene_symbols='some'": ["p", "q", "r", None],
+    }
+    adata.raw = None
+    found = {line: names.tolist() for line, names in _check.other_gene_names(adata, "symbol").items()}
+    assert found == {"gene_symbols=None": list("abcd"), "gene_symbols='some'": ["p", "q", "r", None]}
+
+
 # --- what a matrix holds --------------------------------------------------------------------------------------------
 
 BASES = {"e": np.e, "2": 2.0, "10": 10.0}
@@ -335,7 +387,8 @@ def test_log1p_of_counts(base, depth):
 
 
 @pytest.mark.parametrize(
-    ("recorded", "base"), [({"base": None}, "e"), ({}, "e"), ({"base": 2}, "2"), ({"base": 10}, "10")]
+    ("recorded", "base"),
+    [({"base": None}, "e"), ({}, "e"), ({"base": 2}, "2"), ({"base": 10}, "10"), ({"base": "e"}, "e")],
 )
 def test_recorded_log1p_is_believed(recorded, base):
     # Deep data on some genes: their values alone would not tell.
@@ -358,6 +411,11 @@ def test_record_of_x_says_nothing_about_a_layer():
     adata = AnnData(np.log1p(normalized(counts())), uns={"log1p": {"base": 2}})
     adata.layers["natural"] = adata.X.copy()
     assert read_expression(adata, "natural")[1] == _check.Expression("layers['natural']", "log1p", "e")
+
+
+@pytest.mark.parametrize("base", ["natural", [2, 3], 0, 1, -2, np.nan])
+def test_a_record_that_cannot_be_read_says_nothing(base):
+    assert detected(np.log1p(normalized(counts())), log1p={"base": base}) == _check.Expression("X", "log1p", "e")
 
 
 def test_record_does_not_turn_counts_into_log1p():

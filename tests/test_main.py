@@ -192,3 +192,62 @@ def test_a_file_that_is_no_h5ad_is_named(tmp_path, capsys, content):
     (tmp_path / "in.h5ad").write_bytes(content)
     assert main(["annotate", str(tmp_path / "in.h5ad"), "--labels-key", "x", "-o", str(tmp_path / "out.h5ad")]) == 2
     assert "in.h5ad" in capsys.readouterr().err
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_prints_the_report_and_changes_no_file(adata, source, capsys):
+    before = source.read_bytes()
+    assert main(["inspect", str(source), "--labels-key", "cell_type"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{scbignn.pp.inspect(anndata.read_h5ad(source), labels_key='cell_type')}\n"
+    assert printed.err == ""
+    assert source.read_bytes() == before
+
+
+def test_inspect_tells_of_a_problem_by_its_exit_code(source, capsys):
+    assert main(["inspect", str(source), "--layer", "scaled"]) == 1
+    assert "PROBLEM  layers['scaled']" in capsys.readouterr().out
+
+
+def test_inspect_does_not_read_matrices_in_full(adata, source, monkeypatch, capsys):
+    monkeypatch.setattr("scbignn._check.SAMPLE", 20)
+    assert main(["inspect", str(source)]) == 0
+    assert capsys.readouterr().out.count("seen in 20 of 60 cells") == 3
+
+
+def test_every_option_reaches_inspect(adata, source, monkeypatch, tmp_path):
+    seen = []
+    report = scbignn.pp.inspect(adata)
+    monkeypatch.setattr("scbignn.pp.inspect", lambda *given, **options: seen.append((given, options)) or report)
+    adata[:, :30].copy().write_h5ad(tmp_path / "reference.h5ad")
+    options = {"--labels-key": "a", "--batch-key": "b", "--layer": "c", "--gene-symbols": "d"}
+    arguments = [part for option in options.items() for part in option]
+    assert main(["inspect", str(source), "--reference", str(tmp_path / "reference.h5ad"), *arguments]) == 0
+    ((given, named),) = seen
+    assert [found.shape for found in given] == [(60, 40), (60, 30)]
+    assert named == {"labels_key": "a", "batch_key": "b", "layer": "c", "gene_symbols": "d"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["none.h5ad"], "there is no file none.h5ad"),
+        (["in.h5ad", "--reference", "none.h5ad"], "there is no file none.h5ad"),
+        (["text.h5ad"], "text.h5ad cannot be read as an h5ad file"),
+        (["in.h5ad", "--reference", "text.h5ad"], "text.h5ad cannot be read as an h5ad file"),
+        (["other.h5"], "other.h5 cannot be read as an h5ad file"),
+        (["in.h5ad", "--labels-key", "x"], "adata.obs has no column 'x'"),
+        (["in.h5ad", "--layer", "x"], "adata.layers has no 'x'"),
+    ],
+)
+def test_inspect_of_bad_files_and_options(source, monkeypatch, capsys, arguments, fragment):
+    monkeypatch.chdir(source.parent)
+    (source.parent / "text.h5ad").write_text("not HDF5")
+    with h5py.File("other.h5", "w") as file:
+        file["values"] = np.arange(3)
+    assert main(["inspect", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert fragment in err

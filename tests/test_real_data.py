@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from scbignn._adata import read_expression
 from scbignn._check import Expression, read_labels
+from scbignn.pp import inspect
 
 FOLDER = Path(os.environ.get("SCBIGNN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NAMES = ["baron_mouse", "zheng_sorted_4k", "pbmc3k", "worm_neuron", "kang_pbmc_muscat", "sc_mixology_3cl"]
@@ -49,3 +50,9 @@ def test_labels_are_read(real):
     shown = np.array([*labels.names, None], dtype=object)[labels.codes]
     assert (shown[::2] == real.obs["cell_type"].astype(str).to_numpy()[::2]).all()
     assert (labels.codes[1::2] == -1).all()
+
+
+def test_nothing_is_wrong_with_them(real):
+    report = inspect(real, labels_key="cell_type")
+    assert report.ok
+    assert report.findings[0].found.startswith("integer counts")

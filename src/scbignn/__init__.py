@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Settings, settings
 
 if TYPE_CHECKING:
-    from . import annotation, datasets, get, graph, pl, tl
+    from . import annotation, datasets, get, graph, pl, pp, tl
 
 __version__ = version("scbignn")
-__all__ = ["Settings", "__version__", "annotation", "datasets", "get", "graph", "pl", "settings", "tl"]
+__all__ = ["Settings", "__version__", "annotation", "datasets", "get", "graph", "pl", "pp", "settings", "tl"]
 
-_MODULES = {"annotation", "datasets", "get", "graph", "pl", "tl"}
+_MODULES = {"annotation", "datasets", "get", "graph", "pl", "pp", "tl"}
 
 
 def __getattr__(name: str) -> Any:

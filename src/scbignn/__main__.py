@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 after one line on standard error that says what is wrong."""
+    """Run one command.
+
+    Returns
+    -------
+    The exit code: 0; 1 where `inspect` found a problem; 2 after one line on standard error that says what is wrong.
+    """
     options = _parser().parse_args(arguments)
     logger = logging.getLogger("scbignn")
     handler = logging.StreamHandler(sys.stdout)
@@ -20,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        options.run(options)
+        return options.run(options)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"scbignn: error: {' '.join(str(message).split())}", file=sys.stderr)
@@ -28,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,34 +57,39 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--seed", type=int, default=0, help="seed of everything random")
     annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
     annotate.set_defaults(run=_annotate)
+
+    inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
+    inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
+    inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
+    inspect.add_argument("--labels-key", help="column of obs with labels")
+    inspect.add_argument("--batch-key", help="column of obs with batches")
+    inspect.add_argument("--layer", help="layer to use instead of X")
+    inspect.add_argument("--gene-symbols", help="column of var with gene names to use instead of its index")
+    inspect.set_defaults(run=_inspect)
     return parser
 
 
-def _demo(options: argparse.Namespace) -> None:
+def _demo(options: argparse.Namespace) -> int:
     from ._demo import demo
 
     demo(options.output)
+    return 0
 
 
-def _annotate(options: argparse.Namespace) -> None:
+def _annotate(options: argparse.Namespace) -> int:
     import anndata
 
     from . import tl
 
-    if not options.input.is_file():
-        msg = f"there is no file {options.input}. Give the path of an h5ad file."
-        raise FileNotFoundError(msg)
+    _check_input(options.input)
     if not options.output.parent.is_dir():
         msg = f"there is no folder {options.output.parent}. Create it, or write elsewhere with -o."
         raise FileNotFoundError(msg)
     if options.output.is_dir():
         msg = f"{options.output} is a folder. Name a file with -o, such as {options.output / 'annotated.h5ad'}."
         raise IsADirectoryError(msg)
-    try:
+    with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
-    except Exception as error:
-        msg = f"{options.input} cannot be read as an h5ad file ({error}). Write one with adata.write_h5ad(...)."
-        raise OSError(msg) from error
     tl.annotate(
         adata,
         options.labels_key,
@@ -93,6 +103,42 @@ def _annotate(options: argparse.Namespace) -> None:
     )
     adata.write_h5ad(options.output)
     print(f"wrote {options.output}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from . import pp
+    from ._h5ad import on_disk
+
+    arguments = vars(options).copy()
+    paths = [path for path in (arguments.pop("input"), arguments.pop("reference")) if path is not None]
+    del arguments["run"]
+    for path in paths:
+        _check_input(path)
+    with ExitStack() as stack:
+        opened = []
+        for path in paths:
+            with _reading(path):
+                opened.append(stack.enter_context(on_disk(path)))
+        report = pp.inspect(*opened, **arguments)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _check_input(path: Path) -> None:
+    if not path.is_file():
+        msg = f"there is no file {path}. Give the path of an h5ad file."
+        raise FileNotFoundError(msg)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into a message that names it."""
+    try:
+        yield
+    except Exception as error:
+        msg = f"{path} cannot be read as an h5ad file ({error}). Write one with adata.write_h5ad(...)."
+        raise OSError(msg) from error
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ._keys import AnnotationKeys, is_annotation
 logger = logging.getLogger(__name__)
 
 #: Cells looked at to tell counts from log-transformed values.
-_SAMPLE = 1000
+SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
@@ -49,11 +49,16 @@ class Labels:
     """Labels in natural order; `codes` counts in it."""
 
 
-def check_anndata(adata: AnnData) -> None:
-    """An AnnData in memory whose cells and genes have unique names."""
+def check_type(adata: AnnData) -> None:
+    """An AnnData, of whatever content."""
     if not isinstance(adata, AnnData):
         msg = f"adata is a {type(adata).__name__}, not an AnnData. Build one with anndata.AnnData(X, obs=..., var=...)."
         raise TypeError(msg)
+
+
+def check_anndata(adata: AnnData) -> None:
+    """An AnnData in memory whose cells and genes have unique names."""
+    check_type(adata)
     if adata.isbacked:
         msg = "adata is backed by a file, which this function does not support. Use adata = adata.to_memory() first."
         raise ValueError(msg)
@@ -63,7 +68,7 @@ def check_anndata(adata: AnnData) -> None:
     ):
         if not index.is_unique:
             repeated = index[index.duplicated()].unique()
-            msg = f"{len(repeated)} {axis} names occur more than once ({_some(repeated)}). Use {mend} first."
+            msg = f"{len(repeated)} {axis} names occur more than once ({some(repeated)}). Use {mend} first."
             raise ValueError(msg)
 
 
@@ -96,21 +101,15 @@ def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> 
     ValueError
         No cell is labelled, all are, or all labels are one.
     """
-    if labels_key not in adata.obs:
-        msg = f"adata.obs has no column {labels_key!r}. It has: {_some(adata.obs.columns, 20)}. Pass one as labels_key."
-        raise KeyError(msg)
-    column = adata.obs[labels_key]
+    column = pick_column(adata.obs, labels_key, "labels_key")
     if isinstance(column, pd.DataFrame):
         msg = f"adata.obs has {column.shape[1]} columns named {labels_key!r}. Rename all but one."
         raise ValueError(msg)
-    if not pd.api.types.is_scalar(unlabeled_category):
-        msg = f'unlabeled_category={unlabeled_category!r} must be one label, such as "Unknown".'
-        raise TypeError(msg)
-    strings = column.astype(object).map(_as_string)
-    unknown = (column.isna() | (strings == _as_string(unlabeled_category))).to_numpy(dtype=bool)
+    strings = label_strings(column, unlabeled_category)
+    unknown = strings.isna().to_numpy()
     known, strings = column.astype(object)[~unknown], strings[~unknown]
     if not known.map(lambda value: isinstance(value, str)).all():
-        logger.info("labels in obs[%r] are not strings and were converted, such as %s", labels_key, _some(strings, 3))
+        logger.info("labels in obs[%r] are not strings and were converted, such as %s", labels_key, some(strings, 3))
     names = natsorted(strings.unique())
     if not names:
         msg = (
@@ -136,8 +135,38 @@ def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> 
     codes[~unknown] = pd.Categorical(strings, categories=names).codes
     once = [name for name, count in zip(names, np.bincount(codes[~unknown]), strict=True) if count == 1]
     if once:
-        logger.warning("%d labels occur on one cell only (%s): expect little of them", len(once), _some(once))
+        logger.warning("%d labels occur on one cell only (%s): expect little of them", len(once), some(once))
     return Labels(codes, names)
+
+
+def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "adata.obs") -> pd.Series | pd.DataFrame:
+    """A column of obs or var that an argument names; a DataFrame where several columns have that name.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    """
+    if name not in table:
+        msg = f"{where} has no column {name!r}. It has: {some(table.columns, 20)}. Pass one as {argument}."
+        raise KeyError(msg)
+    return table[name]
+
+
+def label_strings(column: pd.Series, unlabeled_category: object) -> pd.Series:
+    """Labels as strings, of dtype object, with None on the cells to label.
+
+    Raises
+    ------
+    TypeError
+        `unlabeled_category` is not one label.
+    """
+    if not pd.api.types.is_scalar(unlabeled_category):
+        msg = f'unlabeled_category={unlabeled_category!r} must be one label, such as "Unknown".'
+        raise TypeError(msg)
+    strings = column.astype(object).map(_as_string)
+    unknown = (column.isna() | (strings == _as_string(unlabeled_category))).to_numpy(dtype=bool)
+    return strings.astype(object).where(~unknown, None)
 
 
 def _as_string(value: object) -> str:
@@ -152,16 +181,67 @@ def check_n_neighbors(n_neighbors: int, n_obs: int) -> None:
         raise ValueError(msg)
 
 
-def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
-    """The expression matrix and the name of its slot."""
+def gene_names(adata: AnnData, gene_symbols: str | None) -> pd.Index:
+    """What genes are called: the index of `adata.var`, or the column of it that `gene_symbols` names.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    ValueError
+        There are several.
+    """
+    if gene_symbols is None:
+        return adata.var_names
+    column = pick_column(adata.var, gene_symbols, "gene_symbols", where="adata.var")
+    if isinstance(column, pd.DataFrame):
+        msg = f"adata.var has {column.shape[1]} columns named {gene_symbols!r}. Rename all but one."
+        raise ValueError(msg)
+    return pd.Index(column.astype(object))
+
+
+def other_gene_names(adata: AnnData, gene_symbols: str | None) -> dict[str, pd.Index]:
+    """What genes could be called instead of `gene_names`: the names, by the argument or line that chooses them."""
+    found = {} if gene_symbols is None else {"gene_symbols=None": adata.var_names}
+    for name, column in name_columns(adata.var).items():
+        if name != gene_symbols:
+            found[f"gene_symbols={name!r}"] = column
+    if adata.raw is not None:
+        found["adata = adata.raw.to_adata()"] = adata.raw.var_names
+        for name, column in name_columns(adata.raw.var).items():
+            found[f"adata = adata.raw.to_adata()  # and then gene_symbols={name!r}"] = column
+    return found
+
+
+def name_columns(var: pd.DataFrame) -> dict[str, pd.Index]:
+    """Columns of words most of which differ."""
+    found = {}
+    for name in var.columns[~var.columns.duplicated(keep=False)]:
+        values = var[name].astype(object)
+        words = values.map(lambda value: isinstance(value, str) and " " not in value)
+        if words.mean() > 0.5 and values[words].nunique() > len(values) / 2:
+            found[name] = pd.Index(values)
+    return found
+
+
+def check_layer(adata: AnnData, layer: str | None) -> None:
+    """A layer that exists, or None."""
     if layer is not None and layer not in adata.layers:
         names = [name for name in adata.layers if name is not None]
-        msg = (
-            f"adata.layers has no {layer!r}. It has: {_some(names, 20)}. Pass one as layer, or layer=None for adata.X."
-        )
+        msg = f"adata.layers has no {layer!r}. It has: {some(names, 20)}. Pass one as layer, or layer=None for adata.X."
         raise KeyError(msg)
+
+
+def slot_name(layer: str | None) -> str:
+    """How a message names the matrix."""
+    return "X" if layer is None else f"layers[{layer!r}]"
+
+
+def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
+    """The expression matrix and the name of its slot."""
+    check_layer(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
-    slot = "X" if layer is None else f"layers[{layer!r}]"
+    slot = slot_name(layer)
     if matrix is None:
         msg = "adata.X is empty. Set it to counts, or pass the name of a layer that holds them as layer."
         raise ValueError(msg)
@@ -183,26 +263,39 @@ def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
         The values cannot be used.
     """
     _check_values(x, adata, slot)
-    rows = np.unique(np.linspace(0, x.shape[0] - 1, min(_SAMPLE, x.shape[0]), dtype=np.int64))
-    sample = x[rows]
+    sample = x[sample_rows(x.shape[0])]
+    expression = tell_expression(sample, slot, recorded_log1p(adata, slot))
+    if expression is None:
+        msg = (
+            f"adata.{slot} holds non-integer values up to {sample.data.max():.3g} that look log-transformed, but "
+            "neither log1p in base e, 2 or 10 nor linear values fit them. Pass counts with layer=..., or, if you know "
+            'that they are log(1 + x), say so with adata.uns["log1p"] = {"base": None}.'
+        )
+        raise ValueError(msg)
+    return expression
+
+
+def sample_rows(n_obs: int) -> np.ndarray:
+    """Up to `SAMPLE` rows, evenly spread, ascending."""
+    return np.unique(np.linspace(0, n_obs - 1, min(SAMPLE, n_obs), dtype=np.int64))
+
+
+def tell_expression(sample: sp.csr_matrix, slot: str, recorded: list[Expression]) -> Expression | None:
+    """What some rows hold, told from their values; None where nothing fits them.
+
+    `sample` is float32, finite and non-negative, and has neither stored zeros nor an empty row; `recorded` is what
+    :func:`recorded_log1p` gives.
+    """
     if (sample.data == np.round(sample.data)).all():
         return Expression(slot, "counts")
     if sample.data.max() > _MAX_LOG:
         return Expression(slot, "normalized")
     log1p = [Expression(slot, "log1p", name) for name in _LOG_BASES]
-    recorded = _recorded_log1p(adata, slot)
     # What is recorded comes first where the values bear it out, and last where nothing else fits them.
     for guess in (*recorded, Expression(slot, "normalized"), *log1p):
         if _is_proportional_to_counts(undo_log1p(sample, guess)):
             return guess
-    if recorded:
-        return recorded[0]
-    msg = (
-        f"adata.{slot} holds non-integer values up to {sample.data.max():.3g} that look log-transformed, but neither "
-        "log1p in base e, 2 or 10 nor linear values fit them. Pass counts with layer=..., or, if you know that they "
-        'are log(1 + x), say so with adata.uns["log1p"] = {"base": None}.'
-    )
-    raise ValueError(msg)
+    return recorded[0] if recorded else None
 
 
 def undo_log1p(x: sp.csr_matrix, expression: Expression) -> sp.csr_matrix:
@@ -232,7 +325,7 @@ def _check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
     empty = np.flatnonzero(np.diff(x.indptr) == 0)
     if empty.size:
         msg = (
-            f"{empty.size} cells have no counts in adata.{slot} ({_some(adata.obs_names[empty])}). "
+            f"{empty.size} cells have no counts in adata.{slot} ({some(adata.obs_names[empty])}). "
             "Remove them: sc.pp.filter_cells(adata, min_counts=1)."
         )
         raise ValueError(msg)
@@ -240,8 +333,7 @@ def _check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
 
 def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
     """Whether each row is a multiple of small integers, or all rows have the same sum."""
-    totals = np.asarray(x.astype(np.float64).sum(1)).ravel()
-    if np.ptp(totals) <= 1e-3 * totals.mean():
+    if common_total(x) is not None:
         return True
     smallest = np.minimum.reduceat(x.data, x.indptr[:-1])
     ratio = x.data / np.repeat(smallest, np.diff(x.indptr))
@@ -249,20 +341,30 @@ def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
     return ratio.size > 0 and np.mean(np.abs(ratio - np.round(ratio)) < 0.03) > 0.9
 
 
+def common_total(x: sp.csr_matrix) -> float | None:
+    """The sum of every row, or None where rows differ by more than a thousandth."""
+    totals = np.asarray(x.astype(np.float64).sum(1)).ravel()
+    return float(totals.mean()) if np.ptp(totals) <= 1e-3 * totals.mean() else None
+
+
 def _expm1(values: np.ndarray, base: float) -> np.ndarray:
     return np.expm1(values.astype(np.float64) * np.log(base)).astype(np.float32)
 
 
-def _recorded_log1p(adata: AnnData, slot: str) -> list[Expression]:
-    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where it did not."""
+def recorded_log1p(adata: AnnData, slot: str) -> list[Expression]:
+    """What scanpy recorded when it took the logarithm of X, where a base of None is e; empty where there is nothing."""
     record = adata.uns.get("log1p") if slot == "X" else None
     if not isinstance(record, Mapping):
         return []
     base = record.get("base")
     if base is None:
         return [Expression(slot, "log1p", "e")]
-    names = [name for name, value in _LOG_BASES.items() if np.isclose(value, float(base))]
-    return [Expression(slot, "log1p", names[0] if names else str(float(base)))]
+    try:
+        number = float(_LOG_BASES.get(base, base) if isinstance(base, str) else base)
+    except (TypeError, ValueError):
+        return []  # what cannot be read says nothing
+    names = [name for name, value in _LOG_BASES.items() if np.isclose(value, number)]
+    return [Expression(slot, "log1p", names[0] if names else str(number))] if number > 1 else []
 
 
 def _where(x: sp.csr_matrix, wrong: np.ndarray, adata: AnnData) -> str:
@@ -272,7 +374,12 @@ def _where(x: sp.csr_matrix, wrong: np.ndarray, adata: AnnData) -> str:
     return f"{x.data[entry]:.3g} in cell {adata.obs_names[row]!r}, gene {gene!r}"
 
 
-def _some(values: object, limit: int = 5) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 cell", "1,200 cells"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some(values: object, limit: int = 5) -> str:
     """The first few, quoted."""
     values = list(values)
     listed = ", ".join(repr(str(value)) for value in values[:limit]) or "none"
