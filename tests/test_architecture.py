@@ -13,6 +13,7 @@ PACKAGE = Path(scbignn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WINGS = {"annotation"}
 FLOORS = {
+    "_files": 0,
     "_h5ad": 0,
     "_keys": 0,
     "_settings": 0,

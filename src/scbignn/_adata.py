@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -11,10 +12,20 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from ._check import Expression, Labels, check_expression, pick_matrix, undo_log1p
+from ._check import (
+    Expression,
+    Labels,
+    check_expression,
+    check_values,
+    pick_matrix,
+    sample_rows,
+    take_rows,
+    undo_log1p,
+)
+from ._genes import GeneMatch
 from ._keys import AnnotationKeys, column_names
-from .annotation import Annotation
-from .graph import connectivities
+from .annotation import Annotation, Homophily, Model, Prediction
+from .graph import Neighbors, connectivities
 
 
 def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, Expression]:
@@ -24,11 +35,58 @@ def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, E
     without stored zeros, in memory of its own.
     """
     matrix, slot = pick_matrix(adata, layer)
-    x = sp.csr_matrix(matrix, dtype=np.float32, copy=True)
-    x.sum_duplicates()
-    x.eliminate_zeros()
+    x = take_rows(matrix, slice(None))
     expression = check_expression(x, adata, slot)
     return undo_log1p(x, expression), expression
+
+
+class ExpressionRows:
+    """Expression on a linear scale, read a few rows at a time from memory, from a backed file or from Dask.
+
+    What the matrix holds is told from a sample of its rows; every row is checked when it is read.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes.
+    layer
+        Layer to use instead of X.
+    """
+
+    def __init__(self, adata: AnnData, layer: str | None) -> None:
+        self._adata = adata
+        self._matrix, self._slot = pick_matrix(adata, layer, in_memory=False)
+        rows = sample_rows(adata.n_obs)
+        #: What the matrix was found to hold.
+        self.expression = check_expression(take_rows(self._matrix, rows), _Rows.of(adata, rows), self._slot)
+
+    def __getitem__(self, rows: slice) -> sp.csr_matrix:
+        """CSR float32, canonical, in memory of its own."""
+        x = take_rows(self._matrix, rows)
+        check_values(x, _Rows.of(self._adata, rows), self._slot)
+        return undo_log1p(x, self.expression)
+
+
+class _Rows(NamedTuple):
+    """What checks need of an AnnData, for some of its rows: a slice of a backed one would read its matrix."""
+
+    obs_names: pd.Index
+    var_names: pd.Index
+    raw: Any
+    uns: Any
+
+    @classmethod
+    def of(cls, adata: AnnData, rows: np.ndarray | slice) -> _Rows:
+        return cls(adata.obs_names[rows], adata.var_names, adata.raw, adata.uns)
+
+
+def in_columns(x: sp.csr_matrix, positions: np.ndarray) -> sp.csr_matrix:
+    """The columns at `positions` of x, (n, m) -> (n, len(positions)); one of zeros where a position is -1."""
+    found = np.flatnonzero(positions >= 0)
+    place = sp.csr_matrix(
+        (np.ones(len(found), dtype=x.dtype), (positions[found], found)), shape=(x.shape[1], len(positions))
+    )
+    return sp.csr_matrix(x @ place)
 
 
 class Slot(NamedTuple):
@@ -72,20 +130,92 @@ def annotation_slots(
     *,
     key_added: str,
 ) -> list[Slot]:
-    """Everything that `tl.annotate` writes; its docstring says what each slot holds."""
+    """Everything that `tl.annotate` writes without a reference; its docstring says what each slot holds."""
+    keys, fit = AnnotationKeys(key_added), found.fit
+    about = {
+        "labels": np.array(labels.names, dtype=object),
+        "history": pd.DataFrame(fit.history),
+        "gene_importance": _importance_table(adata.var_names[found.genes], found.importance),
+        "homophily": _homophily_tables(found.homophily, labels.names),
+        "expression": dataclasses.asdict(expression),
+        "mode": "transductive",
+        "version": version("scbignn"),
+    }
+    return [
+        *_cell_slots(adata, keys, Prediction(fit.p, fit.q, fit.h), labels.names),
+        *_graph_slots(keys, fit.neighbors),
+        Slot("varp", keys.attention, _among_all_genes(found, adata.n_vars)),
+        Slot("uns", keys.key, {**_neighbors_record(keys, fit.neighbors, params), **about}),
+        Slot("uns", keys.colors, label_colors(adata, params["labels_key"], labels.names)),
+    ]
+
+
+def prediction_slots(
+    adata: AnnData,
+    found: Prediction,
+    neighbors: Neighbors | None,
+    model: Model,
+    match: GeneMatch,
+    about: dict[str, Any],
+    *,
+    key_added: str,
+) -> list[Slot]:
+    """Everything that `tl.predict` writes; its docstring says what each slot holds. `neighbors` are the learned graph."""
     keys = AnnotationKeys(key_added)
-    p, q, neighbors = found.fit.p, found.fit.q, found.fit.neighbors
+    missing = model.genes[match.positions < 0]
+    params = about.pop("params")
+    record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
+    about = {
+        "labels": np.array(model.labels, dtype=object),
+        "history": pd.DataFrame(model.history),
+        "gene_importance": _importance_table(model.genes[model.panel], model.importance),
+        "homophily": _homophily_tables(model.homophily, model.labels),
+        "gene_overlap": {
+            "share": match.share,
+            "n_genes": len(model.genes),
+            "n_missing": len(missing),
+            "missing": missing.astype(object),
+        },
+        "model": dict(model.about),
+        "version": version("scbignn"),
+        **about,
+    }
+    return [
+        *_cell_slots(adata, keys, found, model.labels),
+        *_graph_slots(keys, neighbors),
+        Slot("varp", keys.attention, None),
+        Slot("uns", keys.key, {**record, **about}),
+        Slot("uns", keys.colors, model.colors),
+    ]
+
+
+def _cell_slots(adata: AnnData, keys: AnnotationKeys, found: Prediction, names: list[str]) -> list[Slot]:
+    p, q, columns = found.p, found.q, column_names(names)
     per_cell = {
-        keys.key: pd.Categorical.from_codes(p.argmax(1), categories=labels.names),
+        keys.key: pd.Categorical.from_codes(p.argmax(1), categories=names),
         keys.confidence: p.max(1),
         keys.entropy: _entropy(p) / np.float32(np.log2(p.shape[1])),
         keys.disagreement: _jensen_shannon(p, q),
     }
-    columns = column_names(labels.names)
-    importance = pd.DataFrame({"score": found.importance}, index=adata.var_names[found.genes])
-    homophily = found.homophily
-    about = {
-        # What scanpy's functions look for in a neighbors slot; scanpy counts the cell itself as a neighbour.
+    return [
+        *(Slot("obs", name, values) for name, values in per_cell.items()),
+        Slot("obsm", keys.embedding, found.h),
+        Slot("obsm", keys.probabilities, pd.DataFrame(p, index=adata.obs_names, columns=columns)),
+        Slot("obsm", keys.gene_level_probabilities, pd.DataFrame(q, index=adata.obs_names, columns=columns)),
+    ]
+
+
+def _graph_slots(keys: AnnotationKeys, neighbors: Neighbors | None) -> list[Slot]:
+    none = neighbors is None
+    return [
+        Slot("obsp", keys.distances, None if none else neighbors.distance_matrix()),
+        Slot("obsp", keys.connectivities, None if none else connectivities(neighbors)),
+    ]
+
+
+def _neighbors_record(keys: AnnotationKeys, neighbors: Neighbors, params: dict[str, Any]) -> dict[str, Any]:
+    """What scanpy's functions look for in a neighbors slot; scanpy counts the cell itself as a neighbour."""
+    return {
         "connectivities_key": keys.connectivities,
         "distances_key": keys.distances,
         "params": {
@@ -95,32 +225,21 @@ def annotation_slots(
             "use_rep": keys.embedding,
             **params,
         },
-        "labels": np.array(labels.names, dtype=object),
-        "history": pd.DataFrame(found.fit.history),
-        "gene_importance": importance.sort_values("score", ascending=False, kind="stable"),
-        "homophily": {
-            "learned": homophily.learned,
-            "raw": homophily.raw,
-            "per_label": pd.DataFrame(
-                {"learned": homophily.learned_per_label, "raw": homophily.raw_per_label}, index=labels.names
-            ),
-        },
-        "expression": dataclasses.asdict(expression),
-        "mode": "transductive",
-        "version": version("scbignn"),
     }
-    colors = _copied_colors(adata, params["labels_key"], labels.names)
-    return [
-        *(Slot("obs", name, values) for name, values in per_cell.items()),
-        Slot("obsm", keys.embedding, found.fit.h),
-        Slot("obsm", keys.probabilities, pd.DataFrame(p, index=adata.obs_names, columns=columns)),
-        Slot("obsm", keys.gene_level_probabilities, pd.DataFrame(q, index=adata.obs_names, columns=columns)),
-        Slot("obsp", keys.distances, neighbors.distance_matrix()),
-        Slot("obsp", keys.connectivities, connectivities(neighbors)),
-        Slot("varp", keys.attention, _among_all_genes(found, adata.n_vars)),
-        Slot("uns", keys.key, about),
-        Slot("uns", keys.colors, colors),
-    ]
+
+
+def _importance_table(genes: Sequence[str], importance: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"score": importance}, index=pd.Index(genes))
+    return table.sort_values("score", ascending=False, kind="stable")
+
+
+def _homophily_tables(homophily: Homophily, names: list[str]) -> dict[str, Any]:
+    per_label = {"learned": homophily.learned_per_label, "raw": homophily.raw_per_label}
+    return {
+        "learned": homophily.learned,
+        "raw": homophily.raw,
+        "per_label": pd.DataFrame(per_label, index=names),
+    }
 
 
 def _among_all_genes(found: Annotation, n_vars: int) -> sp.csr_matrix:
@@ -140,7 +259,7 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.clip(_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2, 0, 1)
 
 
-def _copied_colors(adata: AnnData, labels_key: str, names: list[str]) -> list[str] | None:
+def label_colors(adata: AnnData, labels_key: str, names: list[str]) -> list[str] | None:
     """The colours of `names` in the palette of `labels_key`; None where there is none or one is missing."""
     palette = adata.uns.get(f"{labels_key}_colors")
     column = adata.obs[labels_key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -56,10 +56,10 @@ def check_type(adata: AnnData) -> None:
         raise TypeError(msg)
 
 
-def check_anndata(adata: AnnData) -> None:
-    """An AnnData in memory whose cells and genes have unique names."""
+def check_anndata(adata: AnnData, *, in_memory: bool = True) -> None:
+    """An AnnData whose cells and genes have unique names, and by default in memory."""
     check_type(adata)
-    if adata.isbacked:
+    if in_memory and adata.isbacked:
         msg = "adata is backed by a file, which this function does not support. Use adata = adata.to_memory() first."
         raise ValueError(msg)
     for axis, index, mend in (
@@ -72,8 +72,8 @@ def check_anndata(adata: AnnData) -> None:
             raise ValueError(msg)
 
 
-def check_new_key(adata: AnnData, key_added: str, labels_key: str) -> None:
-    """A name whose slots hold nothing of the user's: they are free, or of an earlier run."""
+def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None) -> None:
+    """A name whose slots hold nothing of the user's: they are free, or of an earlier run, and not the labels."""
     if not isinstance(key_added, str) or not key_added or "/" in key_added:
         msg = f'key_added={key_added!r} must be a non-empty string without "/". Use for example key_added="scbignn".'
         raise ValueError(msg)
@@ -91,8 +91,10 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str) -> None:
             raise ValueError(msg)
 
 
-def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> Labels:
-    """The label column: which cells are labelled, and how.
+def read_labels(
+    adata: AnnData, labels_key: str, unlabeled_category: object, *, may_be_complete: bool = False
+) -> Labels:
+    """The label column: which cells are labelled, and how; all of them only if that may be.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def read_labels(adata: AnnData, labels_key: str, unlabeled_category: object) -> 
             "Label cells of at least two types."
         )
         raise ValueError(msg)
-    if not unknown.any():
+    if not may_be_complete and not unknown.any():
         msg = (
             f"every cell has a label in adata.obs[{labels_key!r}], so there is nothing to annotate. Set the cells to "
             f"label to {unlabeled_category!r} or NaN. To see how well labels are recovered, hide some of them: "
@@ -237,18 +239,35 @@ def slot_name(layer: str | None) -> str:
     return "X" if layer is None else f"layers[{layer!r}]"
 
 
-def pick_matrix(adata: AnnData, layer: str | None) -> tuple[object, str]:
-    """The expression matrix and the name of its slot."""
+def pick_matrix(adata: AnnData, layer: str | None, *, in_memory: bool = True) -> tuple[object, str]:
+    """The expression matrix, by default in memory, and the name of its slot."""
     check_layer(adata, layer)
     matrix = adata.X if layer is None else adata.layers[layer]
     slot = slot_name(layer)
     if matrix is None:
         msg = "adata.X is empty. Set it to counts, or pass the name of a layer that holds them as layer."
         raise ValueError(msg)
-    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
+    if in_memory and not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
         msg = f"adata.{slot} is a {type(matrix).__name__}. Bring it into memory first: adata = adata.to_memory()."
         raise TypeError(msg)
     return matrix, slot
+
+
+def take_rows(matrix: Any, rows: np.ndarray | slice) -> sp.csr_matrix:
+    """Rows as canonical CSR float32 without stored zeros, in memory of their own.
+
+    `matrix` is dense or sparse, or anything else that ``matrix[rows]`` brings into memory, such as a backed matrix, or
+    ``matrix[rows].compute()``, such as a Dask array.
+    """
+    part = matrix[rows]
+    if hasattr(part, "compute"):
+        part = part.compute()
+    with np.errstate(over="ignore"):
+        # float32 is what the networks will read.
+        part = sp.csr_matrix(part.astype(np.float32), copy=True)
+    part.sum_duplicates()
+    part.eliminate_zeros()
+    return part
 
 
 def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
@@ -262,7 +281,7 @@ def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     ValueError
         The values cannot be used.
     """
-    _check_values(x, adata, slot)
+    check_values(x, adata, slot)
     sample = x[sample_rows(x.shape[0])]
     expression = tell_expression(sample, slot, recorded_log1p(adata, slot))
     if expression is None:
@@ -306,7 +325,8 @@ def undo_log1p(x: sp.csr_matrix, expression: Expression) -> sp.csr_matrix:
     return sp.csr_matrix((_expm1(x.data, base), x.indices, x.indptr), shape=x.shape)
 
 
-def _check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
+def check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
+    """Finite values, none below zero, and no empty cell; x are the rows of `adata`."""
     wrong = ~np.isfinite(x.data)
     if wrong.any():
         msg = (

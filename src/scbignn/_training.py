@@ -70,9 +70,9 @@ class Epoch:
     selected: bool = False
 
 
-def progress_bar(n_epochs: int) -> tqdm:
-    """A bar over all epochs of a run, as `settings.progress` wants it."""
-    return tqdm(total=n_epochs, unit="epoch", disable=not settings.progress)
+def progress_bar(total: int, unit: str = "epoch") -> tqdm:
+    """A bar over all of a run, as `settings.progress` wants it."""
+    return tqdm(total=total, unit=unit, disable=not settings.progress)
 
 
 Step = Callable[[Tensor], None]

@@ -46,7 +46,7 @@ def trained(hidden=0, **config):
     y = np.where(np.arange(len(y)) < hidden, -1, y)
     found = annotate_cells(x, y, 3, tiny(m_step_updates=20, **config), device=CPU, engine="torch", seed=0)
     genes = [f"gene {number}" for number in range(N_GENES)]
-    return model_of(found, genes, ["a", "b", "c"], {}), found
+    return model_of(found, genes, ["a", "b", "c"]), found
 
 
 def predictor(model, present=None):

@@ -11,29 +11,17 @@ import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
 
-from ..graph import Engine, Neighbors, homophily, homophily_per_label, nearest_neighbors
+from ..graph import Engine, Neighbors, nearest_neighbors
 from ._config import Config
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import mean_and_variance, mean_share, normalize, unit_rows
+from ._homophily import Homophily, homophily_of
 from ._importance import gene_importance, mean_attention
 from ._panel import top_label_genes, top_variance_genes
 
 #: Principal components of the graph that the learned one is compared with.
 _N_COMPONENTS = 50
-
-
-@dataclass(frozen=True)
-class Homophily:
-    """Share of edges within one label, among labelled cells."""
-
-    learned: float
-    """Of the graph of h."""
-    raw: float
-    """Of the graph, with the same k, of principal components of the normalised expression."""
-    learned_per_label: np.ndarray
-    """(C,) float64, over the edges that leave the cells of one label."""
-    raw_per_label: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,7 +113,7 @@ def annotate_cells(
         genes=genes,
         attention=attention,
         importance=gene_importance(attention),
-        homophily=_homophily(found.neighbors, raw, y, n_labels),
+        homophily=homophily_of(found.neighbors, raw, y, n_labels),
     )
 
 
@@ -134,13 +122,6 @@ def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:
     if config.gene_panel == "labels":
         return top_label_genes(x, y, config.n_top_genes)
     return top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
-
-
-def _homophily(learned: Neighbors, raw: Neighbors, y: np.ndarray, n_labels: int) -> Homophily:
-    graphs = learned.distance_matrix(), raw.distance_matrix()
-    return Homophily(
-        *(homophily(graph, y) for graph in graphs), *(homophily_per_label(graph, y, n_labels) for graph in graphs)
-    )
 
 
 def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:

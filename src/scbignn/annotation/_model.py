@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,11 +12,15 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from .._files import Parts, read_parts, write_parts
+from .._training import below, prefixed
 from ..graph import Neighbors
+from ._anchor import Linear
 from ._cell_gnn import CellGNN
 from ._config import Config
 from ._evidence import Views
 from ._gene_gnn import GeneGNN
+from ._homophily import Homophily
 
 if TYPE_CHECKING:
     from ._annotate import Annotation
@@ -39,6 +45,10 @@ class Reference(NamedTuple):
     """(N, C) float32, out of fold where labelled."""
     cell_decisions: np.ndarray | None = None
     """(N, C) float32, out of fold where labelled."""
+
+
+#: Fields of a reference that are plain arrays or None.
+_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +82,31 @@ class Model:
     reference: Reference
     importance: np.ndarray
     """(T,) float64, attention received by each gene of the panel."""
+    homophily: Homophily
+    """Of the graph among the reference."""
+    history: list[dict[str, Any]]
+    """How it was trained, a row an epoch."""
+    colors: list[str] | None = None
+    """One a label, where the training data had a palette."""
     about: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: versions, slot and kind of the expression, label column, seed, hash of the data."""
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model to a folder, which :func:`scbignn.read_model` reads: tensors and one JSON file, no code.
+
+        Parameters
+        ----------
+        path
+            The folder; it is created.
+        overwrite
+            Replace a model that is there.
+
+        Raises
+        ------
+        FileExistsError
+            There is something at `path`, and it is not to be overwritten, or is no saved model.
+        """
+        write_parts(Path(path), "annotation", _parts(self), overwrite=overwrite)
 
     def __repr__(self) -> str:
         n_cells, (n_genes, n_panel) = len(self.reference.y), (len(self.genes), len(self.panel))
@@ -129,7 +162,14 @@ class Model:
         return (both - self.features_center) / self.features_scale
 
 
-def model_of(found: Annotation, genes: np.ndarray, labels: list[str], about: dict[str, Any]) -> Model:
+def model_of(
+    found: Annotation,
+    genes: np.ndarray,
+    labels: list[str],
+    *,
+    colors: list[str] | None = None,
+    about: dict[str, Any] | None = None,
+) -> Model:
     """What is kept of a run, so that it can label other cells.
 
     Parameters
@@ -138,6 +178,8 @@ def model_of(found: Annotation, genes: np.ndarray, labels: list[str], about: dic
         The run, on M genes and C labels.
     genes, labels
         Their names.
+    colors
+        One a label.
     about
         Where it comes from, ready for JSON.
     """
@@ -167,8 +209,105 @@ def model_of(found: Annotation, genes: np.ndarray, labels: list[str], about: dic
         mean_total=fit.gene_gnn.mean_total,
         reference=Reference(found.x, found.y, fit.h, fit.q, fit.neighbors, **knows),
         importance=found.importance,
-        about=about,
+        homophily=found.homophily,
+        history=fit.history,
+        colors=colors,
+        about=about or {},
     )
+
+
+def read_model(path: str | Path) -> Model:
+    """Read a model that :meth:`scbignn.annotation.Model.save` wrote. Nothing in the folder is run.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        It holds no model of scbignn, one of a newer version, or one that is incomplete or was changed.
+    """
+    tensors, about = read_parts(Path(path), "annotation")
+    try:
+        return _from_parts(tensors, about)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} does not hold what this version expects of a model ({error!r}). Fit and save it anew."
+        raise ValueError(msg) from error
+
+
+#: Fields that are arrays or None, and those that are the same in JSON.
+_ARRAYS = ("gene_share", "gene_mean", "panel", "importance", "features_center", "features_scale")
+_PLAIN = ("labels", "mean_length", "mean_total", "colors", "about")
+
+
+def _parts(model: Model) -> Parts:
+    reference, views = model.reference, model.views
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    arrays |= {f"reference.x.{name}": getattr(reference.x, name) for name in ("data", "indices", "indptr")}
+    arrays |= {f"reference.neighbors.{name}": value for name, value in reference.neighbors._asdict().items()}
+    arrays |= {f"reference.{name}": getattr(reference, name) for name in _OF_CELLS}
+    arrays |= {f"homophily.{name}": getattr(model.homophily, name) for name in ("learned_per_label", "raw_per_label")}
+    if views is not None:
+        arrays |= {f"views.{name}": getattr(views, name) for name in ("loadings", "center", "points_center")}
+        for name in ("gene", "cell"):
+            arrays |= {f"views.{name}.{part}": value for part, value in getattr(views, name)._asdict().items()}
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items() if array is not None
+    }
+    about = {
+        "genes": model.genes.tolist(),
+        "config": model.config.to_dict(),
+        "homophily": _without_nan({"learned": model.homophily.learned, "raw": model.homophily.raw}),
+        **{name: getattr(model, name) for name in _PLAIN},
+        "history": [_without_nan(row) for row in model.history],
+    }
+    return Parts({**tensors, **prefixed(gene_weights=model.gene_weights, cell_weights=model.cell_weights)}, about)
+
+
+def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
+    genes, panel = np.asarray(about["genes"], dtype=str), arrays["panel"]
+    views = None
+    if "views.loadings" in arrays:
+        machines = [Linear(arrays[f"views.{name}.weights"], arrays[f"views.{name}.bias"]) for name in ("gene", "cell")]
+        views = Views(arrays["views.loadings"], arrays["views.center"], *machines, arrays["views.points_center"])
+    y = arrays["reference.y"]
+    csr = tuple(arrays[f"reference.x.{name}"] for name in ("data", "indices", "indptr"))
+    reference = Reference(
+        x=sp.csr_matrix(csr, shape=(len(y), len(panel))),
+        neighbors=Neighbors(arrays["reference.neighbors.indices"], arrays["reference.neighbors.distances"]),
+        **{name: arrays.get(f"reference.{name}") for name in _OF_CELLS},
+    )
+    homophily = Homophily(
+        **_with_nan(about["homophily"]),
+        learned_per_label=arrays["homophily.learned_per_label"],
+        raw_per_label=arrays["homophily.raw_per_label"],
+    )
+    return Model(
+        genes=genes,
+        config=Config(**about["config"]),
+        views=views,
+        gene_weights=below(tensors, "gene_weights"),
+        cell_weights=below(tensors, "cell_weights"),
+        reference=reference,
+        homophily=homophily,
+        **{name: arrays.get(name) for name in _ARRAYS},
+        **{name: about[name] for name in _PLAIN},
+        history=[_with_nan(row) for row in about["history"]],
+    )
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN; None stands for it."""
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _on_cpu(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -140,7 +140,7 @@ class Predictor:
         p = self.cell_gnn.logits(states, decisions).softmax(1)
         return Prediction(p.cpu().numpy(), alone.q, alone.h)
 
-    def transductive(self, x: sp.csr_matrix, *, seed: int) -> tuple[Prediction, Neighbors]:
+    def transductive(self, x: sp.csr_matrix, *, seed: int) -> tuple[Prediction, Neighbors | None]:
         """All cells together: they join the graph, and p is trained anew on known labels and on what q believes.
 
         Parameters
@@ -152,7 +152,7 @@ class Predictor:
 
         Returns
         -------
-        Prediction, and the learned graph among the n cells.
+        Prediction, and the learned graph among the n cells; None for a single cell.
         """
         model, reference, alone = self.model, self.model.reference, self._alone(x)
         n_reference, evidence = len(reference.y), None
@@ -178,8 +178,9 @@ class Predictor:
         )
         mine = slice(n_reference, None)
         points = found.h if model.config.graph_from == "h" else evidence.points
-        k = min(model.config.n_neighbors, x.shape[0] - 1)
-        neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed)
+        k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
+        if k:
+            neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed)
         return Prediction(found.p[mine], found.q[mine], found.h[mine]), neighbors
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._check import Expression, common_total, sample_rows, tell_expression, undo_log1p
+from .._check import Expression, common_total, sample_rows, take_rows, tell_expression, undo_log1p
 from ._report import Finding
 
 #: Rows brought into memory at a time.
@@ -86,7 +86,7 @@ def survey(matrix: Any, slot: str, recorded: list[Expression], *, compare_rows: 
     n_wrong = n_negative = 0
     lowest, highest = np.inf, -np.inf
     for start in range(0, len(rows), _BLOCK):
-        block = _take(matrix, rows[start : start + _BLOCK])
+        block = take_rows(matrix, rows[start : start + _BLOCK])
         wrong = ~np.isfinite(block.data)
         finite = block.data[~wrong]
         with np.errstate(invalid="ignore"):  # of infinities
@@ -103,9 +103,9 @@ def survey(matrix: Any, slot: str, recorded: list[Expression], *, compare_rows: 
     counted = np.concatenate(n_expressed)
     expression = total = None
     if n_wrong == n_negative == 0 and counted.any():
-        sample = _take(matrix, sample_rows(n)) if in_memory else block
+        sample = take_rows(matrix, sample_rows(n)) if in_memory else block
         if not sample.nnz:
-            sample = _take(matrix, rows[counted > 0][:1])
+            sample = take_rows(matrix, rows[counted > 0][:1])
         sample = sample[np.diff(sample.indptr) > 0]
         expression = tell_expression(sample, slot, recorded)
         if expression is not None and expression.kind != "counts" and sample.shape[0] > 1:
@@ -127,19 +127,6 @@ def survey(matrix: Any, slot: str, recorded: list[Expression], *, compare_rows: 
         expression=expression,
         total=total,
     )
-
-
-def _take(matrix: Any, rows: np.ndarray) -> sp.csr_matrix:
-    """Rows as canonical CSR float32 without stored zeros, in memory of their own."""
-    part = matrix[rows]
-    if hasattr(part, "compute"):
-        part = part.compute()
-    with np.errstate(over="ignore"):
-        # float32 is what the networks will read.
-        part = sp.csr_matrix(part.astype(np.float32), copy=True)
-    part.sum_duplicates()
-    part.eliminate_zeros()
-    return part
 
 
 def _rows_with(block: sp.csr_matrix, mask: np.ndarray) -> np.ndarray:

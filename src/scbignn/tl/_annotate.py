@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 from anndata import AnnData
 
-from .._adata import annotation_slots, read_expression, write_slots
-from .._check import Labels, check_anndata, check_n_neighbors, check_new_key, read_labels
-from .._settings import settings
-from .._training import choose_device
-from ..annotation import Config, annotate_cells
-from ..graph import choose_engine
+from .._adata import annotation_slots, write_slots
+from .._check import check_anndata, check_new_key, gene_names, other_gene_names
+from .._genes import check_gene_overlap
+from ..annotation import Config
+from ._fit import fit, named_genes
+from ._learn import learn
+from ._predict import check_mode, predict
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +25,12 @@ def annotate(
     adata: AnnData,
     labels_key: str,
     *,
+    reference: AnnData | None = None,
+    mode: Literal["transductive", "inductive"] = "transductive",
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
+    gene_symbols: str | None = None,
+    min_gene_overlap: float = 0.5,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
     config: Config | None = None,
@@ -48,8 +49,10 @@ def annotate(
     published method, in which both learn from nothing and teach each other in turn, is ``config=Config.paper()``.
     Labels come from p.
 
-    The method is **transductive**: the expression of the cells to label takes part in training. Their labels do not:
-    only cells that `labels_key` labels are trained on.
+    Labelled cells are in `adata` itself, or in a `reference`. In `adata` itself the method is **transductive**: the
+    expression of the cells to label takes part in training. Their labels do not: only cells that `labels_key` labels
+    are trained on. With a reference this is :func:`scbignn.tl.fit` on it, among the genes that both have, and
+    :func:`scbignn.tl.predict` of `adata`, whose docstring says what is written.
 
     Parameters
     ----------
@@ -57,11 +60,21 @@ def annotate(
         Annotated data, cells x genes, in memory. Integer counts, or values proportional to counts in each cell, or
         log1p of either, which is undone where that is exact. Dense, CSR and CSC matrices are taken alike.
     labels_key
-        Column of `adata.obs` with the known labels.
+        Column of `adata.obs`, or of `reference.obs`, with the known labels.
+    reference
+        Labelled cells of another data set. `adata` needs no labels then.
+    mode
+        With a reference: whether the cells of `adata` are looked at together or each by itself; see
+        :func:`scbignn.tl.predict`. Without one it is always transductive.
     unlabeled_category
         Cells that carry this label, or none (NaN), are the cells to label.
     layer
-        Layer to use instead of `adata.X`.
+        Layer to use instead of `X`.
+    gene_symbols
+        With a reference: column of `var` with the names that genes are matched by, wherever there is one; elsewhere
+        they are matched by `var_names`.
+    min_gene_overlap
+        With a reference: smallest share of its genes that must be in `adata`.
     n_top_genes
         T, number of genes that enter the gene-level network. Default: `config.n_top_genes`.
     n_neighbors
@@ -122,13 +135,13 @@ def annotate(
     Raises
     ------
     KeyError
-        `labels_key` or `layer` does not exist.
+        `labels_key`, `layer` or `gene_symbols` does not exist.
     TypeError
         `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
-        infinite, negative or otherwise unusable values, or `key_added` would overwrite a slot of yours. The message
-        says what was found and what mends it.
+        infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, or too few genes
+        of the reference are there. The message says what was found and what mends it.
 
     Examples
     --------
@@ -138,52 +151,47 @@ def annotate(
     >>> adata.obs["scbignn"].cat.categories.tolist()
     ['type 0', 'type 1', 'type 2']
     """
+    if reference is not None:
+        return _from_reference(
+            adata,
+            reference,
+            labels_key,
+            mode=mode,
+            min_gene_overlap=min_gene_overlap,
+            gene_symbols=gene_symbols,
+            fitting={
+                "unlabeled_category": unlabeled_category,
+                "n_top_genes": n_top_genes,
+                "n_neighbors": n_neighbors,
+                "config": config,
+                "checkpoint": checkpoint,
+            },
+            common={"layer": layer, "device": device, "backend": backend},
+            predicting={"key_added": key_added, "copy": copy},
+            rng=rng,
+        )
     start = time.perf_counter()
     check_anndata(adata)
     check_new_key(adata, key_added, labels_key)
-    labels = read_labels(adata, labels_key, unlabeled_category)
-    if config is None:
-        config = Config()
-    elif not isinstance(config, Config):
-        msg = f"config is a {type(config).__name__}. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."
-        raise TypeError(msg)
-    changes = {"n_top_genes": n_top_genes, "n_neighbors": n_neighbors}
-    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
-    check_n_neighbors(config.n_neighbors, adata.n_obs)
-    torch_device = choose_device(device)
-    engine = choose_engine(settings.backend if backend == "auto" else backend, torch_device)
-    seed = int(np.random.default_rng(rng).integers(2**31))
-    x, expression = read_expression(adata, layer)
-    logger.info(
-        "annotate: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",
-        np.sum(labels.codes >= 0),
-        adata.n_obs,
-        len(labels.names),
-        expression.slot,
-        expression,
-        torch_device,
-        engine,
-    )
-    found = annotate_cells(
-        x,
-        labels.codes,
-        len(labels.names),
-        config,
-        device=torch_device,
-        engine=engine,
-        seed=seed,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        fingerprint={} if checkpoint is None else _fingerprint(x, labels),
+    learned = learn(
+        adata,
+        labels_key,
+        verb="annotate",
+        unlabeled_category=unlabeled_category,
+        may_be_complete=False,
+        layer=layer,
+        n_top_genes=n_top_genes,
+        n_neighbors=n_neighbors,
+        config=config,
+        device=device,
+        backend=backend,
+        rng=rng,
+        checkpoint=checkpoint,
     )
     target = adata.copy() if copy else adata
-    params = {
-        "labels_key": labels_key,
-        "unlabeled_category": str(unlabeled_category),
-        "seed": seed,
-        "backend": engine,
-        "config": config.to_dict(),
-    }
-    slots = annotation_slots(target, found, labels, expression, params, key_added=key_added)
+    slots = annotation_slots(
+        target, learned.found, learned.labels, learned.expression, learned.params, key_added=key_added
+    )
     write_slots(target, slots)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
@@ -192,10 +200,39 @@ def annotate(
     return target if copy else None
 
 
-def _fingerprint(x: sp.csr_matrix, labels: Labels) -> dict[str, Any]:
-    """What a checkpoint must agree on besides config and seed."""
-    digest = hashlib.sha256()
-    for part in (x.indptr, x.indices, x.data):
-        digest.update(np.ascontiguousarray(part))
-    codes = hashlib.sha256(labels.codes).hexdigest()
-    return {"expression": digest.hexdigest(), "labels": [codes, *labels.names], "version": version("scbignn")}
+def _from_reference(
+    adata: AnnData,
+    reference: AnnData,
+    labels_key: str,
+    *,
+    mode: str,
+    min_gene_overlap: float,
+    gene_symbols: str | None,
+    fitting: dict[str, Any],
+    common: dict[str, Any],
+    predicting: dict[str, Any],
+    rng: int | np.random.Generator,
+) -> AnnData | None:
+    """Fit on the genes that both have, then predict."""
+    check_anndata(adata, in_memory=False)
+    check_anndata(reference)
+    check_mode(mode)
+    check_new_key(adata, predicting["key_added"])
+    own, theirs = (_column_if_there(data, gene_symbols) for data in (adata, reference))
+    if gene_symbols is not None and own is None and theirs is None:
+        gene_names(adata, gene_symbols)  # raises
+    reference, names = named_genes(reference, theirs)
+    match = check_gene_overlap(
+        names,
+        gene_names(adata, own),
+        min_gene_overlap=min_gene_overlap,
+        others=other_gene_names(adata, own),
+        target="adata.var_names" if own is None else f"adata.var[{own!r}]",
+    )
+    rng = np.random.default_rng(rng)
+    model = fit(reference[:, match.positions >= 0], labels_key, gene_symbols=theirs, rng=rng, **fitting, **common)
+    return predict(adata, model, mode=mode, gene_symbols=own, min_gene_overlap=0, rng=rng, **predicting, **common)
+
+
+def _column_if_there(adata: AnnData, gene_symbols: str | None) -> str | None:
+    return gene_symbols if gene_symbols in adata.var else None

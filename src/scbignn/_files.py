@@ -1,0 +1,101 @@
+"""A saved model: a folder with its tensors (safetensors) and one JSON file. Reading one runs no code of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+#: The form that this version writes, and the newest that it reads.
+_FORMAT = 1
+_TENSORS, _ABOUT = "model.safetensors", "model.json"
+
+
+class Parts(NamedTuple):
+    """What a model consists of."""
+
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+    """Everything else, ready for JSON."""
+
+
+def write_parts(path: Path, kind: str, parts: Parts, *, overwrite: bool) -> None:
+    """Write a model of some kind to a folder; whatever happens, the folder is complete or as it was before.
+
+    Raises
+    ------
+    FileExistsError
+        There is something at `path`, and it is not to be overwritten, or is no saved model.
+    """
+    if path.exists() and not (overwrite and (path / _ABOUT).is_file()):
+        what = "is no saved model" if overwrite else "exists"
+        mend = "Name another folder" if overwrite else "Name another folder, or pass overwrite=True"
+        msg = f"{path} {what}. {mend}."
+        raise FileExistsError(msg)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        new = Path(folder) / "new"
+        new.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in parts.tensors.items()}, new / _TENSORS)
+        about = {
+            "scbignn": kind,
+            "format": _FORMAT,
+            "tensors": _digest((new / _TENSORS).read_bytes()),
+            "content": _digest(_canonical(parts.about)),
+            **parts.about,
+        }
+        (new / _ABOUT).write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        if path.exists():
+            path.replace(Path(folder) / "old")
+        new.replace(path)
+
+
+def read_parts(path: Path, kind: str) -> Parts:
+    """The inverse of :func:`write_parts`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        It holds no model, one of another kind, one of a newer form, or one that is incomplete or was changed.
+    """
+    if not path.exists():
+        msg = f"there is no {path}. Pass the folder that model.save(path) wrote."
+        raise FileNotFoundError(msg)
+    try:
+        about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+        found, form = about.pop("scbignn"), about.pop("format")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        msg = f"{path} is not a model of scbignn. Pass the folder that model.save(path) wrote."
+        raise ValueError(msg) from error
+    if form != _FORMAT:
+        msg = f"{path} was saved in form {form!r}; this version reads up to {_FORMAT}. Update: pip install -U scbignn."
+        raise ValueError(msg)
+    if found != kind:
+        msg = f"{path} holds a model of the kind {found!r}, not {kind!r}. Pass another folder."
+        raise ValueError(msg)
+    damaged = f"{path} is incomplete or was changed after it was saved. Save or copy it anew."
+    try:
+        digests = about.pop("tensors"), about.pop("content")
+        data = (path / _TENSORS).read_bytes()
+        tensors = load_file(path / _TENSORS)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ValueError(damaged) from error
+    if digests != (_digest(data), _digest(_canonical(about))):
+        raise ValueError(damaged)
+    return Parts(tensors, about)
+
+
+def _canonical(about: dict[str, Any]) -> bytes:
+    return json.dumps(about, sort_keys=True).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,132 @@
+"""`tl.fit`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+
+from .._adata import label_colors
+from .._check import check_type, gene_names, some
+from ..annotation import Config, Model, model_of
+from ._learn import learn
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    unlabeled_category: object = "Unknown",
+    layer: str | None = None,
+    gene_symbols: str | None = None,
+    n_top_genes: int | None = None,
+    n_neighbors: int | None = None,
+    config: Config | None = None,
+    device: str = "auto",
+    backend: Literal["auto", "dgl", "torch"] = "auto",
+    rng: int | np.random.Generator = 0,
+    checkpoint: str | Path | None = None,
+) -> Model:
+    """Train scBiGNN (arXiv 2312.10310) on a labelled reference, to label other cells with :func:`scbignn.tl.predict`.
+
+    Parameters
+    ----------
+    adata
+        The reference, cells x genes, in memory. Integer counts, or values proportional to counts in each cell, or log1p
+        of either. Cells without a label may be among them; they then take part as in :func:`scbignn.tl.annotate`.
+    labels_key
+        Column of `adata.obs` with the known labels.
+    unlabeled_category
+        Cells that carry this label, or none (NaN), are unlabelled.
+    layer
+        Layer to use instead of `adata.X`.
+    gene_symbols
+        Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
+        counts, and genes without one are left out. Default: `adata.var_names`.
+    n_top_genes, n_neighbors, config, device, backend, rng, checkpoint
+        As in :func:`scbignn.tl.annotate`.
+
+    Returns
+    -------
+    :class:`scbignn.annotation.Model`
+        Both networks, the linear machines they correct, and what is needed of each reference cell to attach new ones to
+        it. `adata` stays as it was.
+
+    Raises
+    ------
+    KeyError
+        `labels_key`, `layer` or `gene_symbols` does not exist.
+    TypeError, ValueError
+        As in :func:`scbignn.tl.annotate`, but for all cells being labelled, which is the rule here.
+
+    Examples
+    --------
+    >>> import scbignn
+    >>> adata = scbignn.datasets.simulated(n_cells=150, n_genes=60)
+    >>> reference, query = adata[:100], adata[100:].copy()
+    >>> model = scbignn.tl.fit(reference, labels_key="cell_type")
+    >>> scbignn.tl.predict(query, model)
+    >>> query.obs["scbignn"].cat.categories.tolist()
+    ['type 0', 'type 1', 'type 2']
+    """
+    start = time.perf_counter()
+    adata, genes = named_genes(adata, gene_symbols)
+    learned = learn(
+        adata,
+        labels_key,
+        verb="fit",
+        unlabeled_category=unlabeled_category,
+        may_be_complete=True,
+        layer=layer,
+        n_top_genes=n_top_genes,
+        n_neighbors=n_neighbors,
+        config=config,
+        device=device,
+        backend=backend,
+        rng=rng,
+        checkpoint=checkpoint,
+    )
+    about = {
+        "labels_key": labels_key,
+        "seed": learned.params["seed"],
+        "expression": str(learned.expression),
+        "slot": learned.expression.slot,
+        "n_obs": adata.n_obs,
+        "n_vars": adata.n_vars,
+        "data": learned.fingerprint["expression"],
+        "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn")},
+    }
+    colors = label_colors(adata, labels_key, learned.labels.names)
+    model = model_of(learned.found, genes, learned.labels.names, colors=colors, about=about)
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)
+    return model
+
+
+def named_genes(adata: AnnData, gene_symbols: str | None) -> tuple[AnnData, np.ndarray]:
+    """The data and what its genes are called; with `gene_symbols` only the genes that have a name, each name once."""
+    check_type(adata)
+    names = gene_names(adata, gene_symbols)
+    if gene_symbols is None:
+        return adata, names.to_numpy(dtype=str)
+    kept = ~(names.isna() | names.duplicated() | (names == ""))
+    if not kept.any():
+        msg = f"adata.var[{gene_symbols!r}] names no gene. Pass a column of gene names as gene_symbols."
+        raise ValueError(msg)
+    if not kept.all():
+        logger.info(
+            "%d genes without a name of their own in var[%r] are left out, such as %s",
+            np.sum(~kept),
+            gene_symbols,
+            some(adata.var_names[~kept], 3),
+        )
+        adata = adata[:, kept]
+    return adata, names[kept].to_numpy(dtype=str)

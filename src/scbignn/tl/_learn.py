@@ -1,0 +1,123 @@
+"""What `tl.annotate` and `tl.fit` have in common: from an AnnData with labels to a trained run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+
+from .._adata import read_expression
+from .._check import Expression, Labels, check_anndata, check_n_neighbors, read_labels
+from .._settings import settings
+from .._training import choose_device
+from ..annotation import Annotation, Config, annotate_cells
+from ..graph import Engine, choose_engine
+
+logger = logging.getLogger(__name__)
+
+
+class Learned(NamedTuple):
+    """A run, and what it rests on."""
+
+    found: Annotation
+    labels: Labels
+    expression: Expression
+    params: dict[str, Any]
+    """For `uns`."""
+    fingerprint: dict[str, Any]
+    """What a checkpoint must agree on besides config and seed."""
+
+
+def learn(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    verb: str,
+    unlabeled_category: object,
+    may_be_complete: bool,
+    layer: str | None,
+    n_top_genes: int | None,
+    n_neighbors: int | None,
+    config: Config | None,
+    device: str,
+    backend: str,
+    rng: int | np.random.Generator,
+    checkpoint: str | Path | None,
+) -> Learned:
+    """Check everything, read, and train; `verb` is what the log calls it. Nothing is written to `adata`."""
+    check_anndata(adata)
+    labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
+    config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
+    check_n_neighbors(config.n_neighbors, adata.n_obs)
+    torch_device, engine = choose(device, backend)
+    seed = int(np.random.default_rng(rng).integers(2**31))
+    x, expression = read_expression(adata, layer)
+    logger.info(
+        "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",
+        verb,
+        np.sum(labels.codes >= 0),
+        adata.n_obs,
+        len(labels.names),
+        expression.slot,
+        expression,
+        torch_device,
+        engine,
+    )
+    fingerprint = _fingerprint(x, labels)
+    found = annotate_cells(
+        x,
+        labels.codes,
+        len(labels.names),
+        config,
+        device=torch_device,
+        engine=engine,
+        seed=seed,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        fingerprint=fingerprint,
+    )
+    params = {
+        "labels_key": labels_key,
+        "unlabeled_category": str(unlabeled_category),
+        "seed": seed,
+        "backend": engine,
+        "config": config.to_dict(),
+    }
+    return Learned(found, labels, expression, params, fingerprint)
+
+
+def check_config(config: Config | None, **changes: object) -> Config:
+    """The config, or the default, with the changes that are not None.
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    """
+    if config is None:
+        config = Config()
+    elif not isinstance(config, Config):
+        msg = f"config is a {type(config).__name__}. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."
+        raise TypeError(msg)
+    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def choose(device: str, backend: str) -> tuple[torch.device, Engine]:
+    """The device, and what aggregates over the cell graph on it."""
+    torch_device = choose_device(device)
+    return torch_device, choose_engine(settings.backend if backend == "auto" else backend, torch_device)
+
+
+def _fingerprint(x: sp.csr_matrix, labels: Labels) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for part in (x.indptr, x.indices, x.data):
+        digest.update(np.ascontiguousarray(part))
+    codes = hashlib.sha256(labels.codes).hexdigest()
+    return {"expression": digest.hexdigest(), "labels": [codes, *labels.names], "version": version("scbignn")}

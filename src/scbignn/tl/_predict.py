@@ -1,0 +1,198 @@
+"""`tl.predict`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from anndata import AnnData
+
+from .._adata import ExpressionRows, in_columns, prediction_slots, write_slots
+from .._check import check_anndata, check_new_key, gene_names, other_gene_names, some
+from .._genes import GeneMatch, check_gene_overlap
+from .._training import progress_bar
+from ..annotation import Model, Prediction, Predictor
+from ..graph import Engine, Neighbors
+from ._learn import choose
+
+logger = logging.getLogger(__name__)
+
+
+def predict(
+    adata: AnnData,
+    model: Model,
+    *,
+    mode: Literal["transductive", "inductive"] = "transductive",
+    layer: str | None = None,
+    gene_symbols: str | None = None,
+    min_gene_overlap: float = 0.5,
+    key_added: str = "scbignn",
+    device: str = "auto",
+    backend: Literal["auto", "dgl", "torch"] = "auto",
+    rng: int | np.random.Generator = 0,
+    chunk_size: int = 4096,
+    copy: bool = False,
+) -> AnnData | None:
+    """Label the cells of a query by a model that :func:`scbignn.tl.fit` has trained.
+
+    **Transductive**: the query's cells join the reference's in one graph, and the cell-level network p is trained anew on
+    known labels and on what the gene-level network q believes of the query. It sees how query cells resemble one another,
+    which helps where the query differs from the reference as a whole; what is said of a cell depends on the others.
+
+    **Inductive**: each cell by itself. q sees its genes, and p attaches it to its nearest reference cells (Eq. 8 on a
+    graph with edges from the cell to the reference and none back). The answer does not depend on what else is in the
+    query, and rows are read in chunks, so that memory does not grow with the query.
+
+    Parameters
+    ----------
+    adata
+        The query, cells x genes; of any sort that :func:`scbignn.tl.annotate` takes. It may be backed by a file or by
+        Dask, of which `chunk_size` rows at a time are read.
+    model
+        What was learned.
+    mode
+        As above.
+    layer
+        Layer to use instead of `adata.X`.
+    gene_symbols
+        Column of `adata.var` with gene names to match with the model's. Default: `adata.var_names`. Versions of Ensembl
+        ids are passed over where that helps.
+    min_gene_overlap
+        Smallest share of the model's genes that must be in `adata`. The others are missing, which is not the same as
+        having no counts: they are taken to be as in the mean of the reference, and no gene attends to them.
+    key_added
+        Name from which all slots below are derived.
+    device, backend, rng
+        As in :func:`scbignn.tl.annotate`. The inductive mode draws nothing.
+    chunk_size
+        Cells at a time.
+    copy
+        Return an annotated copy instead of annotating `adata`.
+
+    Returns
+    -------
+    None, or the annotated copy with ``copy=True``.
+        The slots of :func:`scbignn.tl.annotate`, with these differences:
+    `adata.obsp['scbignn_distances']`, `adata.obsp['scbignn_connectivities']`
+        The graph among the query's cells, in the same space; transductive mode only.
+    `adata.varp`
+        Nothing is written: `gene_importance` is that of the model.
+    `adata.uns['scbignn']`
+        `mode`; `gene_overlap`, with the `share` of the model's genes that were found, their number `n_genes`,
+        `n_missing` and the names `missing`; `model`, where it comes from; `history`, `gene_importance` and `homophily`
+        of the model; `params`, `labels`, `expression` and `version` as there.
+
+    Raises
+    ------
+    KeyError
+        `layer` or `gene_symbols` does not exist.
+    TypeError
+        `adata` is no AnnData, or `model` no model.
+    ValueError
+        Too few of the model's genes are there, cells have no counts in any of them, names are not unique, the matrix
+        holds unusable values, `mode` is unknown, or `key_added` would overwrite a slot of yours.
+    """
+    start = time.perf_counter()
+    check_anndata(adata, in_memory=False)
+    _check_arguments(model, mode, chunk_size)
+    check_new_key(adata, key_added)
+    names = gene_names(adata, gene_symbols)
+    match = check_gene_overlap(
+        model.genes,
+        names,
+        min_gene_overlap=min_gene_overlap,
+        others=other_gene_names(adata, gene_symbols),
+        target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
+    )
+    torch_device, engine = choose(device, backend)
+    seed = int(np.random.default_rng(rng).integers(2**31))
+    rows = ExpressionRows(adata, layer)
+    logger.info(
+        "predict: %s, %d cells, %.1f %% of the model's genes; adata.%s holds %s; on %s, cell graph by %s",
+        mode,
+        adata.n_obs,
+        100 * match.share,
+        rows.expression.slot,
+        rows.expression,
+        torch_device,
+        engine,
+    )
+    found, neighbors = _predicted(
+        adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
+    )
+    about = {
+        "params": {"seed": seed, "backend": engine, "config": model.config.to_dict()},
+        "mode": mode,
+        "expression": {"slot": rows.expression.slot, "kind": rows.expression.kind, "base": rows.expression.base},
+    }
+    target = adata.copy() if copy else adata
+    slots = prediction_slots(target, found, neighbors, model, match, about, key_added=key_added)
+    write_slots(target, slots)
+    written = ", ".join(str(slot) for slot in slots if slot.value is not None)
+    logger.info("predict: done in %.1f s; wrote %s", time.perf_counter() - start, written)
+    return target if copy else None
+
+
+def _check_arguments(model: Model, mode: str, chunk_size: int) -> None:
+    if not isinstance(model, Model):
+        msg = f"model is a {type(model).__name__}. Pass what scbignn.tl.fit or scbignn.read_model returned."
+        raise TypeError(msg)
+    check_mode(mode)
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, (int, np.integer)) or chunk_size < 1:
+        msg = f"chunk_size={chunk_size!r} must be an integer of at least 1. Use for example 4096."
+        raise ValueError(msg)
+
+
+def check_mode(mode: str) -> None:
+    """One of the two.
+
+    Raises
+    ------
+    ValueError
+        It is not.
+    """
+    if mode not in {"transductive", "inductive"}:
+        msg = f'mode={mode!r} is unknown. Use mode="transductive" or mode="inductive".'
+        raise ValueError(msg)
+
+
+def _predicted(
+    adata: AnnData,
+    rows: ExpressionRows,
+    model: Model,
+    match: GeneMatch,
+    mode: str,
+    *,
+    chunk_size: int,
+    device: torch.device,
+    engine: Engine,
+    seed: int,
+) -> tuple[Prediction, Neighbors | None]:
+    predictor = Predictor(model, match.positions >= 0, device=device, engine=engine)
+    starts = range(0, adata.n_obs, chunk_size)
+    chunks = (_model_genes(adata, rows, match, slice(start, start + chunk_size)) for start in starts)
+    if mode == "transductive":
+        return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed)
+    parts = []
+    with progress_bar(len(starts), unit="chunk") as bar:
+        for chunk in chunks:
+            parts.append(predictor.inductive(chunk))
+            bar.update()
+    return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True))), None
+
+
+def _model_genes(adata: AnnData, rows: ExpressionRows, match: GeneMatch, chunk: slice) -> sp.csr_matrix:
+    """Some cells, the columns those of the model."""
+    x = in_columns(rows[chunk], match.positions)
+    empty = np.flatnonzero(np.diff(x.indptr) == 0)
+    if empty.size:
+        msg = (
+            f"{empty.size} cells have no counts in the genes of the model ({some(adata.obs_names[chunk][empty])}). "
+            "Remove them: adata = adata[~adata.obs_names.isin([...])].copy()."
+        )
+        raise ValueError(msg)
+    return x
