@@ -2,31 +2,52 @@
 
 from ._anchor import Anchor, Believed, believe, fit_anchor
 from ._annotate import Annotation, Homophily, annotate_cells, choose_genes, raw_neighbors
+from ._audit import Audit, audit_labels, audit_table
+from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import normalize, unit_rows
+from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._importance import gene_importance, mean_attention
 from ._panel import top_label_genes, top_variance_genes
+from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
 
 __all__ = [
     "Anchor",
     "Annotation",
+    "Audit",
+    "BackOff",
     "Believed",
+    "Calibration",
     "Config",
     "Evidence",
     "Fit",
     "Homophily",
+    "LabelShapes",
+    "LabelTree",
+    "Reliability",
+    "Thresholds",
     "annotate_cells",
+    "audit_labels",
+    "audit_table",
+    "back_off",
     "believe",
+    "calibrate",
+    "calibration_record",
     "choose_genes",
     "fit",
     "fit_anchor",
     "gather_evidence",
     "gene_importance",
+    "label_shapes",
+    "label_tree",
+    "label_tree_from_columns",
     "mean_attention",
     "normalize",
+    "novelty_score",
     "raw_neighbors",
+    "rejection_thresholds",
     "top_label_genes",
     "top_variance_genes",
     "unit_rows",

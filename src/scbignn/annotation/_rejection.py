@@ -1,4 +1,4 @@
-""""Unknown" with a promise: how strange a cell is, and from where on it is rejected.
+"""How strange a cell is, and from where on it is "Unknown": a rejection with a promise.
 
 The score asks two things: whether any label's cells lie near, and whether any linear machine says yes. Thresholds are
 split-conformal: order statistics of the scores of labelled cells that were scored as if they had no label.
@@ -200,7 +200,7 @@ def rejection_thresholds(
     alpha = FALSE_REJECTION_RATE if isinstance(false_rejection_rate, str) else false_rejection_rate
     if (isinstance(false_rejection_rate, str) and false_rejection_rate != "auto") or not 0 < alpha < 1:
         msg = (
-            f"false_rejection_rate={false_rejection_rate!r} must be a number within (0, 1), or \"auto\" for "
+            f'false_rejection_rate={false_rejection_rate!r} must be a number within (0, 1), or "auto" for '
             f"{FALSE_REJECTION_RATE}: the share of cells of known types that may be rejected."
         )
         raise ValueError(msg)

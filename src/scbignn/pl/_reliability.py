@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .. import get
 from ._style import FIRST, THIRD, axes_or_new, tidy
@@ -45,6 +46,8 @@ def reliability(adata: AnnData, *, key: str = "scbignn", ax: Axes | None = None)
     ax.set_xlim(low, 1 + 0.02 * (1 - low))
     ax.set_ylim(low, 1 + 0.02 * (1 - low))
     ax.set_aspect("equal")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("confidence")
     ax.set_ylabel("accuracy")
     ax.legend(frameon=False, fontsize=8, loc="lower right")
