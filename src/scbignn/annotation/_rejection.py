@@ -179,7 +179,8 @@ def rejection_thresholds(
     Labels with fewer cells share one threshold, from all their cells together, or if these are still too few, from the
     cells of all labels.
 
-    The promise is about cells like the labelled ones. Cells of another batch or tissue may be rejected more often.
+    The promise is about cells like the labelled ones, and does not hold across batches: where one batch alone was
+    labelled, most known cells of the other were rejected in our tests. Label cells of every batch.
 
     Parameters
     ----------
