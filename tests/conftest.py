@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scbignn
-from scbignn.annotation import Config
+from scbignn.annotation import Config, calibrate, calibration_record
 
 matplotlib.use("agg")
 
@@ -84,6 +84,18 @@ def _annotated() -> AnnData:
 def annotated(_annotated: AnnData) -> AnnData:
     """An annotated AnnData of one's own."""
     return _annotated.copy()
+
+
+@pytest.fixture
+def calibrated(annotated: AnnData) -> AnnData:
+    """A run with the calibration of 300 cells that were half as sure as they should have been."""
+    rng = np.random.default_rng(0)
+    true = rng.dirichlet([0.3] * 3, size=300)
+    y = (rng.random((300, 1)) > true.cumsum(1)).sum(1).clip(max=2)
+    p = np.sqrt(true)
+    record = calibration_record(calibrate(p / p.sum(1, keepdims=True), y))
+    annotated.uns["scbignn"] = {**annotated.uns["scbignn"], "calibration": record}
+    return annotated
 
 
 def _frozen(value: Any) -> Any:

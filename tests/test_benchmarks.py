@@ -5,9 +5,11 @@ import json
 import _problem
 import _scores
 import annotation
+import audit
 import interactions
 import numpy as np
 import pytest
+import rejection
 import scipy.sparse as sp
 from rivals import NAMES, rival
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -126,3 +128,32 @@ def test_interacting_types_differ_in_no_single_gene():
     odd = on[:, 0] != on[:, 1]
     assert odd[y == 0].mean() > 0.9
     assert odd[y != 0].mean() < 0.1
+
+
+def test_a_type_left_out_has_no_code_and_no_label():
+    truth = np.repeat([0, 1, 2], 40)
+    found = rejection.without(sp.csr_matrix((120, 5)), truth, 1)
+    assert found.n_labels == 2
+    assert (found.y[truth == 1] == -1).all()
+    for label, code in ((0, 0), (2, 1)):
+        assert np.unique(found.y[truth == label]).tolist() == [-1, code]
+        assert np.sum(found.y[truth == label] == -1) == 10
+
+
+def test_planted_labels_are_wrong_and_of_the_asked_share():
+    truth = np.arange(400) % 4
+    y = audit.planted(truth, 4, 0.05, seed=0)
+    assert np.sum(y != truth) == 20
+    assert set(y) == {0, 1, 2, 3}
+    assert (y != audit.planted(truth, 4, 0.05, seed=1)).any()
+
+
+def test_tables_of_rejection_and_audit():
+    rows = [
+        {"set": name, "method": "ours", "auroc": 0.9, "known_rejected": 0.05, "novel_rejected": 0.5} for name in "ab"
+    ]
+    rows += [{"set": name, "method": "rival", "auroc": 0.7} for name in "ab"]
+    assert "| ours | 0.900 | 0.900 | 0.900 | 0.050 | 0.500 |" in rejection.table(rows)
+    assert "| rival | 0.700 | 0.700 | 0.700 |  |  |" in rejection.table(rows)
+    found = {"average_precision": 0.9, "expected_wrong": 0.05, "suggested_right": 1.0}
+    assert "| ours | 0.900 | 0.900 | 0.050 | 1.000 |" in audit.table([{"set": "a", "method": "ours", **found}])

@@ -6,7 +6,8 @@ from anndata import AnnData
 
 from scbignn import get, pl
 
-NAMES = ["gene_importance", "history", "homophily"]
+OF_CALIBRATION = ["reliability", "risk_coverage"]
+NAMES = ["gene_importance", "history", "homophily", *OF_CALIBRATION]
 
 
 @pytest.fixture(autouse=True)
@@ -34,27 +35,27 @@ def run_with(labels: list[str]) -> AnnData:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_draws_on_given_axes_only(annotated, name):
+def test_draws_on_given_axes_only(calibrated, name):
     figure, (left, right) = plt.subplots(ncols=2)
-    assert getattr(pl, name)(annotated, ax=right) is right
+    assert getattr(pl, name)(calibrated, ax=right) is right
     assert plt.get_fignums() == [figure.number]
     assert right.has_data()
     assert not left.has_data()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_makes_one_figure_without_axes(annotated, name):
-    ax = getattr(pl, name)(annotated)
+def test_makes_one_figure_without_axes(calibrated, name):
+    ax = getattr(pl, name)(calibrated)
     assert isinstance(ax, plt.Axes)
     assert plt.get_fignums() == [ax.figure.number]
     ax.figure.canvas.draw()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_data_are_left_alone(annotated, contents, name):
-    before = contents(annotated)
-    getattr(pl, name)(annotated)
-    assert contents(annotated) == before
+def test_data_are_left_alone(calibrated, contents, name):
+    before = contents(calibrated)
+    getattr(pl, name)(calibrated)
+    assert contents(calibrated) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,9 +66,9 @@ def test_without_a_run(adata, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_key_of_the_run(annotated, name):
-    annotated.uns["mine"] = annotated.uns.pop("scbignn")
-    assert getattr(pl, name)(annotated, key="mine").has_data()
+def test_key_of_the_run(calibrated, name):
+    calibrated.uns["mine"] = calibrated.uns.pop("scbignn")
+    assert getattr(pl, name)(calibrated, key="mine").has_data()
 
 
 @pytest.mark.parametrize("n_labels", [2, 14, 40])
@@ -129,3 +130,38 @@ def test_history_without_validation_cells_shows_the_loss(annotated):
         losses = rows[rows["network"] == network]["loss"].tolist()
         assert line.get_ydata().tolist() == losses
         assert line.get_xdata().tolist() == list(range(1, len(losses) + 1))
+
+
+@pytest.mark.parametrize("name", OF_CALIBRATION)
+def test_a_run_without_calibration(calibrated, name):
+    calibrated.uns["scbignn"].pop("calibration")
+    with pytest.raises(KeyError, match=r"holds no calibration.*scbignn\.tl\.annotate"):
+        getattr(pl, name)(calibrated)
+    assert plt.get_fignums() == []
+
+
+def test_reliability_shows_both_stages_and_their_error(calibrated):
+    ax = pl.reliability(calibrated)
+    table = get.calibration(calibrated)
+    diagonal, *lines = ax.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    for line, stage in zip(lines, ("before", "after"), strict=True):
+        rows = table[table["stage"] == stage]
+        np.testing.assert_array_equal(line.get_xydata(), rows[["confidence", "accuracy"]])
+        assert line.get_label() == f"{stage}, ECE {table.attrs['ece'][stage]:.3f}"
+    # Every point is inside.
+    assert ax.get_xlim() == ax.get_ylim()
+    low, high = ax.get_xlim()
+    assert table[["confidence", "accuracy"]].ge(low).all(axis=None)
+    assert table[["confidence", "accuracy"]].le(high).all(axis=None)
+
+
+def test_risk_coverage_shows_the_curve(calibrated):
+    ax = pl.risk_coverage(calibrated)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), get.risk_coverage(calibrated))
+    assert ax.get_ylim()[1] > get.risk_coverage(calibrated)["risk"].max()
+
+
+def test_risk_coverage_without_errors(calibrated):
+    calibrated.uns["scbignn"]["calibration"]["risk_coverage"]["risk"] = 0.0
+    assert pl.risk_coverage(calibrated).get_ylim() == (0, 0.01)

@@ -1,21 +1,27 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from ._anchor import Anchor, Believed, believe, fit_anchor
-from ._annotate import Annotation, annotate_cells, choose_genes, raw_neighbors
+from ._audit import Audit, audit_labels, audit_table
+from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import normalize, unit_rows
+from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._homophily import Homophily
 from ._importance import gene_importance, mean_attention
 from ._model import Model, model_of, read_model
 from ._panel import top_label_genes, top_variance_genes
 from ._predict import Prediction, Predictor
+from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
 
 __all__ = [
     "Anchor",
     "Annotation",
+    "Audit",
+    "BackOff",
     "Believed",
+    "Calibration",
     "Config",
     "Evidence",
     "Fit",
@@ -23,18 +29,32 @@ __all__ = [
     "Model",
     "Prediction",
     "Predictor",
+    "LabelShapes",
+    "LabelTree",
+    "Reliability",
+    "Thresholds",
     "annotate_cells",
+    "audit_labels",
+    "audit_table",
+    "back_off",
     "believe",
+    "calibrate",
+    "calibration_record",
     "choose_genes",
     "fit",
     "fit_anchor",
     "gather_evidence",
     "gene_importance",
+    "label_shapes",
+    "label_tree",
+    "label_tree_from_columns",
     "mean_attention",
     "model_of",
     "normalize",
+    "novelty_score",
     "raw_neighbors",
     "read_model",
+    "rejection_thresholds",
     "top_label_genes",
     "top_variance_genes",
     "unit_rows",

@@ -1,4 +1,4 @@
-"""Where a run of a tool lies in `uns`."""
+"""Where a run of a tool, and its calibration, lie in `uns`."""
 
 from __future__ import annotations
 
@@ -26,3 +26,21 @@ def stored(adata: AnnData, key: str) -> Mapping[str, Any]:
         )
         raise KeyError(msg)
     return run
+
+
+def stored_calibration(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """`adata.uns[key]["calibration"]`.
+
+    Raises
+    ------
+    KeyError
+        `adata.uns[key]` is no run of `tl.annotate`, or one without calibration.
+    """
+    run = stored(adata, key)
+    if "calibration" not in run:
+        msg = (
+            f"the run in adata.uns[{key!r}] holds no calibration. Run scbignn.tl.annotate(adata, labels_key=...) again "
+            "with calibration, or pass the key_added of a calibrated run as key."
+        )
+        raise KeyError(msg)
+    return run["calibration"]

@@ -3,5 +3,7 @@
 from ._gene_importance import gene_importance
 from ._history import history
 from ._homophily import homophily
+from ._reliability import reliability
+from ._risk_coverage import risk_coverage
 
-__all__ = ["gene_importance", "history", "homophily"]
+__all__ = ["gene_importance", "history", "homophily", "reliability", "risk_coverage"]
