@@ -26,7 +26,7 @@ import torch
 from _options import setting
 from _problem import SETS, Problem, few_labelled, folds, load
 from _scores import paired, scores
-from rivals import NAMES, rival
+from rivals import APART, NAMES, rival
 
 import scbignn
 from scbignn.annotation import Config
@@ -71,7 +71,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the h5ad files")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
-    parser.add_argument("--rivals", nargs="*", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--rivals", nargs="*", default=[name for name in NAMES if name not in APART], choices=NAMES)
+    parser.add_argument("--rivals-only", action="store_true", help="leave scBiGNN out")
     parser.add_argument("--folds", type=int, nargs="+", default=range(5))
     parser.add_argument("--few", type=int, help="labelled cells of each label, in place of folds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -110,7 +111,8 @@ def splits(name: str, y: np.ndarray, options: argparse.Namespace):
 
 
 def methods(options: argparse.Namespace) -> list[str]:
-    return ["scbignn", *(["scbignn_paper"] if options.paper else []), *options.rivals]
+    ours = ["scbignn", *(["scbignn_paper"] if options.paper else [])]
+    return [*(() if options.rivals_only else ours), *options.rivals]
 
 
 def in_a_process(task, *args) -> list[dict[str, object]]:
@@ -137,7 +139,7 @@ def run(problem: Problem, truth: np.ndarray, method: str, options: argparse.Name
         is_probability = np.allclose(values.sum(1), 1) and (values >= 0).all()
         found = [(NAMES[method], module.MODE, values, values if is_probability else None)]
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
     return [
         {
             "method": name,

@@ -25,7 +25,12 @@ NAMES = {
     "svm_smoothed": "linear SVM, decisions averaged over kNN",
     "svm_self_training": "linear SVM, self-training",
     "gcn": "GCN on the raw PCA graph",
+    "celltypist": "CellTypist",
+    "singler": "singler",
+    "scanvi": "scANVI",
 }
+#: Rivals in a Python environment of their own, which `python benchmarks/set_up_rivals.py` sets up.
+APART = ("celltypist", "singler", "scanvi")
 
 
 def rival(name: str) -> ModuleType:
