@@ -31,6 +31,8 @@ NAMES = {
 }
 #: Rivals in a Python environment of their own, which `python benchmarks/set_up_rivals.py` sets up.
 APART = ("celltypist", "singler", "scanvi")
+#: Rivals that answer otherwise with another seed.
+SEEDED = ("random_label", "forest", "mlp", "gcn", "scanvi")
 
 
 def rival(name: str) -> ModuleType:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,6 +62,14 @@ def ask(name: str, problem, python: Path | None = None) -> np.ndarray:
         if done.returncode:
             raise RuntimeError(f"{name} failed in {python}:\n{done.stderr[-3000:]}")
         return np.load(answer)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the environment was set up for."""
+    code = "import json, sys; from importlib.metadata import version as v; print(json.dumps({n: v(n) for n in sys.argv[1:]}))"
+    pinned = [line.split("==")[0] for line in REQUIREMENTS.read_text().splitlines() if "==" in line]
+    command = [python_of(ENVIRONMENT), "-c", code, *pinned]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def write(file: Path, problem, threads: int) -> None:
