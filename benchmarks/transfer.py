@@ -24,7 +24,7 @@ from _options import setting
 from _problem import Problem
 from _runs import show, write
 from _tables import table
-from rivals import APART, SEEDED
+from rivals import NAMES, SEEDED
 
 from scbignn.annotation import Config
 
@@ -37,8 +37,15 @@ PAIRS = {
     "mixology_drop_cel": ("sc_mixology_3cl", "Drop-seq", "CEL-seq2"),
 }
 RIVALS = (
-    *("majority", "linear_svm", "logistic_l2", "lda", "centroid", "spearman"),
-    *("knn", "svm_neighbors", "svm_self_training"),
+    "majority",
+    "linear_svm",
+    "logistic_l2",
+    "lda",
+    "centroid",
+    "spearman",
+    "knn",
+    "svm_neighbors",
+    "svm_self_training",
 )
 
 
@@ -69,7 +76,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the h5ad files")
     parser.add_argument("--pairs", nargs="+", default=list(PAIRS), choices=PAIRS)
-    parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=[*RIVALS, *APART])
+    parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=NAMES)
     parser.add_argument("--rivals-only", action="store_true", help="leave scBiGNN out")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--read", type=Path, nargs="+", help="print the table of earlier runs, and run nothing")
