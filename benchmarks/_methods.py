@@ -23,7 +23,7 @@ from scbignn.annotation import Config
 class Answer(NamedTuple):
     method: str
     mode: str
-    """"inductive" or "transductive"."""
+    """Inductive or transductive."""
     values: np.ndarray
     """(cells of `problem.test`, labels)."""
     probability: np.ndarray | None
@@ -78,14 +78,14 @@ def rival_answers(problem: Problem, name: str) -> list[Answer]:
 def scbignn_answers(problem: Problem, config: Config, called: str = "scBiGNN: {}") -> list[Answer]:
     """The answers of p and q when all cells are annotated together.
 
-    Of the published method both are transductive. By default *q* learns from labelled cells alone, unless they are few.
+    Without EM rounds q learns from labelled cells alone, unless they are few.
     """
     adata, names = as_anndata(problem)
     with scbignn.settings.override(progress=False):
         scbignn.tl.annotate(adata, "shown", config=config, rng=problem.seed)
     columns = [names.index(label) for label in adata.uns["scbignn"]["labels"]]
     few = len(problem.train) <= config.few_labels * problem.n_labels and config.anchor_refits
-    inductive = config != Config.paper() and config.n_rounds == 0 and not few
+    inductive = config.n_rounds == 0 and not few
     answers = []
     for network, slot in (("p", "scbignn_proba"), ("q", "scbignn_proba_q")):
         probability = np.zeros((len(problem.test), problem.n_labels))

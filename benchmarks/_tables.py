@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from _scores import paired
 
-FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "seconds", "peak_gb")
+COSTS = ("seconds", "peak_gb")
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "ece", *COSTS)
 
 
 def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share: float = 0.0) -> str:
@@ -21,9 +22,10 @@ def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share
     lines = []
     for mode in ("inductive", "transductive"):
         own = [row for row in rows if row["mode"] == mode]
-        order = sorted(
-            dict.fromkeys(row["method"] for row in own), key=lambda method: -mean(own, method, "accuracy")[0]
-        )
+        if not own:
+            continue
+        methods = list(dict.fromkeys(row["method"] for row in own))
+        order = sorted(methods, key=lambda method: np.nan_to_num(mean(own, method, "accuracy")[0]), reverse=True)
         head = ["method", *sets, "mean", "± s.e.", "balanced acc.", "ECE", "s", "GB"]
         head += ["difference (p)"] if against else []
         lines += [f"**{mode.capitalize()}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -32,7 +34,7 @@ def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share
             per_set = [pair([row for row in own if row["set"] == name], method) for name in sets]
             errors = " / ".join(digits(mean(own, method, figure)[1]) for figure in ("accuracy", "macro_f1"))
             rest = [digits(mean(own, method, figure)[0]) for figure in ("balanced_accuracy", "ece")]
-            cost = [f"{mean(own, method, figure)[0]:.1f}" for figure in ("seconds", "peak_gb")]
+            cost = [f"{np.mean([row[figure] for row in own if row['method'] == method]):.1f}" for figure in COSTS]
             cells = [method, *per_set, pair(own, method), "" if errors == " / " else errors, *rest, *cost]
             if against:
                 cells.append("" if ours in (None, method) else difference(own, ours, method, share))
@@ -56,11 +58,14 @@ def pair(rows: list[dict[str, object]], method: str) -> str:
 
 
 def difference(rows: list[dict[str, object]], ours: str, theirs: str, share: float) -> str:
-    """Ours less theirs in accuracy, paired over all runs."""
-    values = [[row["accuracy"] for row in rows if row["method"] == method] for method in (ours, theirs)]
-    if len(values[0]) != len(values[1]):
+    """Ours less theirs in accuracy, paired over all runs; nothing where they did not run on the same cells."""
+    values = [
+        {(row["set"], row["seed"], row["fold"]): row["accuracy"] for row in rows if row["method"] == method}
+        for method in (ours, theirs)
+    ]
+    if values[0].keys() != values[1].keys():
         return ""
-    gain, p = paired(*(np.array(value) for value in values), test_share=share)
+    gain, p = paired(*(np.array([value[run] for run in values[0]]) for value in values), test_share=share)
     return f"{gain:+.4f} ({p:.2g})"
 
 

@@ -242,6 +242,9 @@ def test_table_orders_methods_and_keeps_the_modes_apart():
     assert "best" not in transductive
     assert transductive.index("scBiGNN: p") < transductive.index("other")
     assert "+0.1000" in transductive
+    assert "+0.1000" in _tables.table(rows[::-1], against=("scBiGNN: p",))  # runs are paired by name, not by place
+    assert "+0.1000" not in _tables.table(rows[1:], against=("scBiGNN: p",))
+    assert "**Transductive**" not in _tables.table([row for row in rows if row["mode"] == "inductive"])
 
 
 def test_interacting_types_differ_in_no_single_gene():
