@@ -108,6 +108,20 @@ def test_what_goes_wrong_in_another_python_is_said(problem, tmp_path):
         _apart.ask("stub", problem[0], interpreter(tmp_path, "raise SystemExit('no such luck')"))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not _apart.python_of(_apart.ENVIRONMENT).exists(), reason="needs benchmarks/set_up_rivals.py")
+@pytest.mark.parametrize("name", APART)
+def test_rivals_apart_answer_where_labels_have_one_cell_or_none(problem, name):
+    given, truth = problem
+    y = given.y.copy()
+    y[np.flatnonzero(y == 2)[1:]] = -1
+    found = rival(name).predict(replace(given, y=y, n_labels=4, batch=np.arange(150) % 2))
+    assert found.shape == (50, 4)
+    assert np.isfinite(found).all()
+    assert not (found.argmax(1) == 3).any()
+    assert np.mean(found.argmax(1)[truth < 2] == truth[truth < 2]) > 0.7
+
+
 def test_labels_without_a_column_get_the_smallest_value_or_the_given_one(problem):
     given = _apart.Given(problem[0].counts, problem[0].y, 4, 0, problem[0].test, None, 1)
     values = np.array([[0.5, 0.2], [0.1, 0.9]])
@@ -134,7 +148,7 @@ def test_peak_memory_and_seconds_are_those_of_a_subprocess_too(problem):
 
 
 def batches():
-    """Three batches of 8 cells; "rare" is in the query alone, "old" in the reference alone, the third has its own type."""
+    """Three batches of 8 cells; "rare" is in the query alone, "old" in the reference alone."""
     obs = pd.DataFrame(
         {
             "batch": pd.Categorical(["query", "reference", "other"] * 8),

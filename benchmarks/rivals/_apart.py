@@ -66,7 +66,7 @@ def ask(name: str, problem, python: Path | None = None) -> np.ndarray:
 
 def versions() -> dict[str, str]:
     """Versions of what the environment was set up for."""
-    code = "import json, sys; from importlib.metadata import version as v; print(json.dumps({n: v(n) for n in sys.argv[1:]}))"
+    code = "import json, sys, importlib.metadata as m; print(json.dumps({p: m.version(p) for p in sys.argv[1:]}))"
     pinned = [line.split("==")[0] for line in REQUIREMENTS.read_text().splitlines() if "==" in line]
     command = [python_of(ENVIRONMENT), "-c", code, *pinned]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -113,7 +113,7 @@ def log_normalized(given: Given):
 
 
 def of_all_labels(values: np.ndarray, labels, given: Given, elsewhere: float | None = None) -> np.ndarray:
-    """The columns `labels` of `values` at their codes; `elsewhere`, by default the smallest of all, in other columns."""
+    """The columns `labels` of `values` at their codes; `elsewhere`, or the smallest of all, in other columns."""
     found = np.full((len(values), given.n_labels), values.min() if elsewhere is None else elsewhere, dtype=float)
     found[:, [int(label.removeprefix("label ")) for label in labels]] = values
     return found

@@ -1,4 +1,4 @@
-"""CellTypist (Dominguez Conde et al. 2022), trained on the labelled cells in the way its documentation calls the default.
+"""CellTypist (Dominguez Conde et al. 2022), trained on the labelled cells as its documentation does by default.
 
 That is one pass of logistic regression, one label against the rest, on all genes, log1p of counts per 10,000. Selection
 of features is an option there for noisy data, and is off; so is majority voting. The answer holds decision values,

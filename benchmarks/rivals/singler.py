@@ -1,9 +1,10 @@
 """singler, the Python package of SingleR (Aran et al. 2019), with the labelled cells as its reference.
 
 Markers are chosen by AUC, ten of each pair of labels: the SingleR book asks for Wilcoxon tests where the reference is
-single cells, since the default, differences of medians, is meant for bulk samples. All else is default, fine-tuning included. The
-answer holds correlations, with the label found after fine-tuning raised above all of them. A label with a single cell is a
-profile like any other; one with none is never found. Nothing is random.
+single cells. `singler_classic` leaves the package's default, differences of medians, which is meant for bulk samples. All
+else is default, fine-tuning included. The answer holds correlations, with the label found after fine-tuning raised
+above all of them. A label with a single cell is a profile like any other; one with none is never found. Nothing is
+random.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ def predict(problem) -> np.ndarray:
 
 
 def answer(given: _apart.Given) -> np.ndarray:
+    return correlations(given, "auc")
+
+
+def correlations(given: _apart.Given, markers: str) -> np.ndarray:
     import singler
 
     train = np.flatnonzero(given.y >= 0)
@@ -31,7 +36,7 @@ def answer(given: _apart.Given) -> np.ndarray:
         ref_labels=_apart.names(given)[train].tolist(),
         test_features=genes,
         ref_features=genes,
-        train_args={"marker_method": "auc"},
+        train_args={"marker_method": markers},
         num_threads=given.threads,
     )
     labels = list(found["scores"].get_column_names())
