@@ -1,9 +1,9 @@
 """scANVI of scvi-tools (Xu et al. 2021), by the recipe of its tutorials on integration and on seed labelling.
 
 scVI with two layers, 30 latent dimensions and a negative binomial is trained on the counts of all cells, on 2,000
-highly variable genes (all where there are no more), with the batch where there is one. scANVI starts from it, with hidden
-labels as "Unknown" and 100 cells of each label an epoch. Epochs are the package's default: 400 for scVI below 20,000
-cells, then 10. A label with a single cell is trained on like any other; one with none is never found.
+highly variable genes (all where there are no more), with the batch where there is one. scANVI starts from it, with
+hidden labels as "Unknown" and 100 cells of each label an epoch. Epochs are the package's default: 400 for scVI below
+20,000 cells, then 10. A label with a single cell is trained on like any other; one with none is never found.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """singler, the Python package of SingleR (Aran et al. 2019), with the labelled cells as its reference.
 
 Markers are chosen by AUC, ten of each pair of labels: the SingleR book asks for Wilcoxon tests where the reference is
-single cells. `singler_classic` leaves the package's default, differences of medians, which is meant for bulk samples. All
-else is default, fine-tuning included. The answer holds correlations, with the label found after fine-tuning raised
+single cells. `singler_classic` leaves the package's default, differences of medians, which is meant for bulk samples.
+All else is default, fine-tuning included. The answer holds correlations, with the label found after fine-tuning raised
 above all of them. A label with a single cell is a profile like any other; one with none is never found. Nothing is
 random.
 """
