@@ -19,13 +19,14 @@ from pathlib import Path
 
 import anndata
 import numpy as np
-from _methods import Answer, rival_answers, run, scbignn_answers
+from _methods import Answer, as_anndata, rival_answers, run
 from _options import setting
 from _problem import Problem
 from _runs import show, write
 from _tables import table
 from rivals import NAMES, SEEDED
 
+import scbignn
 from scbignn.annotation import Config
 
 #: Set, batch of the reference, batch of the query.
@@ -125,8 +126,22 @@ def answers(problem: Problem, method: str, options: argparse.Namespace) -> list[
 
 
 def ours(problem: Problem, config: Config) -> list[Answer]:
-    """Reference and query annotated together."""
-    return scbignn_answers(problem, config, "scBiGNN: {} (joint)")
+    """A model fitted on the reference, and what it says of the query in both modes."""
+    adata, names = as_anndata(problem)
+    query = adata[problem.batch == 1].copy()
+    place = np.searchsorted(np.flatnonzero(problem.batch == 1), problem.test)
+    answers = []
+    with scbignn.settings.override(progress=False):
+        model = scbignn.tl.fit(adata[problem.batch == 0], "shown", config=config, rng=problem.seed)
+        columns = [names.index(label) for label in model.labels]
+        for mode in ("inductive", "transductive"):
+            scbignn.tl.predict(query, model, mode=mode, rng=problem.seed)
+            for network, slot in (("p", "scbignn_proba"), ("q", "scbignn_proba_q")):
+                if network == "p" or mode == "inductive":
+                    probability = np.zeros((len(problem.test), problem.n_labels))
+                    probability[:, columns] = query.obsm[slot].to_numpy()[place]
+                    answers.append(Answer(f"scBiGNN: {network}", mode, probability, probability))
+    return answers
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..graph import Neighbors
 from ._calibration import Calibration, calibrate
-from ._evidence import Evidence
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
+
+if TYPE_CHECKING:
+    from ._annotate import Annotation
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Trust:
     predicted: np.ndarray
     """(L,) int64, the labels that cross-fitted p gives them."""
 
+    def score(self, components: np.ndarray, cell_decisions: np.ndarray) -> np.ndarray | None:
+        """How strange cells are that were not in the run, (n, F), (n, C) -> (n,) float32; None without components."""
+        if self.shapes is None:
+            return None
+        return novelty_score(self.shapes.distances(components), cell_decisions)
+
     def thresholds(self, false_rejection_rate: float | Literal["auto"]) -> Thresholds:
         """From where on a cell is rejected.
 
@@ -37,47 +44,41 @@ class Trust:
             msg = "this config has no components to tell strange cells by. Use reject=None, or Config(anchor=True)."
             raise ValueError(msg)
         n_labels = len(self.shapes.n_cells)
-        return rejection_thresholds(
-            self.novelty, self.predicted, n_labels, false_rejection_rate=false_rejection_rate
-        )
+        return rejection_thresholds(self.novelty, self.predicted, n_labels, false_rejection_rate=false_rejection_rate)
 
 
-def trust_of(
-    cross_fitted: np.ndarray,
-    y: np.ndarray,
-    evidence: Evidence | None,
-    *,
-    neighbors: Neighbors | None = None,
-    seed: int,
-) -> tuple[Trust, np.ndarray | None]:
-    """Calibrate, and score how strange each cell is.
+def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust | None, np.ndarray | None]:
+    """Calibrate, and score how strange each of the run's cells is.
 
     Parameters
     ----------
-    cross_fitted
-        What :func:`scbignn.annotation.cross_fit` gave, (N, C).
-    y
-        Label codes, (N,); -1 where unlabelled.
-    evidence
-        Of these cells; without it no cell is scored.
-    neighbors
-        The graph, where unlabelled cells are among the N: novel cells come in company. Directions of the components
-        then tell them apart better than the components.
+    found
+        The run.
+    of_its_own
+        Whether answers are about unlabelled cells of the run itself. Strange ones among them come in company, so their
+        neighbours count too, and directions of the components tell them apart better than the components do.
     seed
         Deals cells to the folds of the calibration.
 
     Returns
     -------
-    Trust, and the scores of all N cells, float32, or None.
+    Trust, or None where the run was not cross-fitted or no cell could be; and the scores of all N cells, float32, or
+    None where there is no trust, or the config has no components.
     """
-    known = np.flatnonzero(np.isfinite(cross_fitted).all(1))
+    y, evidence, cross_fitted = found.y, found.evidence, found.cross_fitted
+    known = np.empty(0, dtype=np.int64)
+    if cross_fitted is not None:
+        known = np.flatnonzero(np.isfinite(cross_fitted).all(1))
+    if not len(known):
+        return None, None
     calibration = calibrate(cross_fitted[known], y[known], seed=seed)
     predicted = cross_fitted[known].argmax(1)
     if evidence is None:
         return Trust(calibration, None, None, predicted), None
-    points = evidence.components
-    if neighbors is not None:
+    points, neighbors = evidence.components, None
+    if of_its_own:
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        neighbors = found.fit.neighbors
     shapes = label_shapes(points, y, cross_fitted.shape[1])
     score = novelty_score(shapes.distances(points, y), evidence.cell_decisions, neighbors)
     return Trust(calibration, shapes, score[known], predicted), score

@@ -34,6 +34,8 @@ def annotate(
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
     config: Config | None = None,
+    reject: Literal["auto"] | None = None,
+    false_rejection_rate: float | None = None,
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -81,6 +83,11 @@ def annotate(
         k of the learned cell graph. Default: `config.n_neighbors`.
     config
         Settings of the method; see :class:`scbignn.annotation.Config`. Default: ``Config()``.
+    reject, false_rejection_rate
+        Call cells that are like no label "Unknown": with ``reject="auto"``, or with the share of cells of known types
+        that may be called so by mistake. The thresholds are conformal, one a label, from labelled cells scored as if
+        they had no label; so the promise is about cells like those, and holds across batches only as far as these are
+        alike. The best guess stays in the probabilities and in :func:`scbignn.get.annotation`.
     key_added
         Name from which all slots below are derived.
     device
@@ -167,7 +174,12 @@ def annotate(
                 "checkpoint": checkpoint,
             },
             common={"layer": layer, "device": device, "backend": backend},
-            predicting={"key_added": key_added, "copy": copy},
+            predicting={
+                "reject": reject,
+                "false_rejection_rate": false_rejection_rate,
+                "key_added": key_added,
+                "copy": copy,
+            },
             rng=rng,
         )
     start = time.perf_counter()
@@ -187,10 +199,18 @@ def annotate(
         backend=backend,
         rng=rng,
         checkpoint=checkpoint,
+        reject=reject,
+        false_rejection_rate=false_rejection_rate,
     )
     target = adata.copy() if copy else adata
     slots = annotation_slots(
-        target, learned.found, learned.labels, learned.expression, learned.params, key_added=key_added
+        target,
+        learned.found,
+        learned.labels,
+        learned.expression,
+        learned.params,
+        false_rejection_rate=learned.false_rejection_rate,
+        key_added=key_added,
     )
     write_slots(target, slots)
     if checkpoint is not None:
