@@ -50,6 +50,10 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
     checkpoint = tmp_path / "run"
     options = {
         "--labels-key": "truth",
+        "--reference": source,
+        "--mode": "inductive",
+        "--gene-symbols": "symbol",
+        "--false-rejection-rate": 0.1,
         "-o": tmp_path / "out.h5ad",
         "--unlabeled-category": "?",
         "--layer": "counts",
@@ -60,8 +64,12 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
         "--checkpoint": checkpoint,
     }
     assert main(["annotate", str(source), *(str(part) for option in options.items() for part in option)]) == 0
+    assert seen.pop("reference").n_obs == anndata.read_h5ad(source).n_obs
     assert seen == {
         "key": "truth",
+        "mode": "inductive",
+        "gene_symbols": "symbol",
+        "false_rejection_rate": 0.1,
         "unlabeled_category": "?",
         "layer": "counts",
         "key_added": "mine",
@@ -70,6 +78,19 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
         "rng": 7,
         "checkpoint": checkpoint,
     }
+
+
+def test_annotate_from_a_reference(adata, source, tmp_path):
+    query, out = tmp_path / "query.h5ad", tmp_path / "out.h5ad"
+    cells = adata[:20].copy()
+    del cells.obs["cell_type"]
+    cells.write_h5ad(query)
+    command = ["annotate", str(query), "--labels-key", "cell_type", "--reference", str(source), "-o", str(out)]
+    assert main([*command, "--mode", "inductive"]) == 0
+    written = anndata.read_h5ad(out)
+    assert written.uns["scbignn"]["mode"] == "inductive"
+    assert set(written.obs["scbignn"]) <= {"type 0", "type 1", "type 2"}
+    assert main([*command[:-3], str(tmp_path / "missing.h5ad"), *command[-2:]]) == 2
 
 
 def test_logging_is_as_before(source, tmp_path):

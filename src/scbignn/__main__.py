@@ -48,6 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     annotate = commands.add_parser("annotate", help="label the unlabelled cells of an h5ad file")
     annotate.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
     annotate.add_argument("--labels-key", required=True, help="column of obs with the known labels")
+    annotate.add_argument("--reference", type=Path, help="h5ad file with the labelled cells, if not those of INPUT")
+    annotate.add_argument(
+        "--mode", default="transductive", help="with a reference: transductive, or inductive for each cell by itself"
+    )
+    annotate.add_argument("--gene-symbols", help="with a reference: column of var with the names to match genes by")
+    annotate.add_argument(
+        "--false-rejection-rate", type=float, help="call cells Unknown that are like no label, at this rate of mistakes"
+    )
     annotate.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
     annotate.add_argument("--unlabeled-category", default="Unknown", help="label of the cells to label")
     annotate.add_argument("--layer", help="layer to use instead of X")
@@ -88,11 +96,20 @@ def _annotate(options: argparse.Namespace) -> int:
     if options.output.is_dir():
         msg = f"{options.output} is a folder. Name a file with -o, such as {options.output / 'annotated.h5ad'}."
         raise IsADirectoryError(msg)
+    reference = None
+    if options.reference is not None:
+        _check_input(options.reference)
+        with _reading(options.reference):
+            reference = anndata.read_h5ad(options.reference)
     with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
     tl.annotate(
         adata,
         options.labels_key,
+        reference=reference,
+        mode=options.mode,
+        gene_symbols=options.gene_symbols,
+        false_rejection_rate=options.false_rejection_rate,
         unlabeled_category=options.unlabeled_category,
         layer=options.layer,
         key_added=options.key_added,

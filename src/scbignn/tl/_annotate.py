@@ -189,6 +189,10 @@ def annotate(
             rng=rng,
         )
     start = time.perf_counter()
+    check_mode(mode)
+    if mode == "inductive":
+        msg = 'mode="inductive" needs a reference to learn from. Pass reference=, or leave mode as it is.'
+        raise ValueError(msg)
     check_anndata(adata)
     check_new_key(adata, key_added, labels_key)
     learned = learn(
