@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from anndata import AnnData
@@ -164,35 +164,45 @@ def annotate(
     >>> adata.obs["scbignn"].cat.categories.tolist()
     ['type 0', 'type 1', 'type 2']
     """
+    check_mode(mode)
     if reference is not None:
-        return _from_reference(
-            adata,
+        check_anndata(adata, in_memory=False)
+        check_new_key(adata, key_added)
+        reference, own, theirs = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
+        rng = np.random.default_rng(rng)
+        model = fit(
             reference,
             labels_key,
-            mode=mode,
-            min_gene_overlap=min_gene_overlap,
-            gene_symbols=gene_symbols,
-            fitting={
-                "unlabeled_category": unlabeled_category,
-                "n_top_genes": n_top_genes,
-                "n_neighbors": n_neighbors,
-                "config": config,
-                "checkpoint": checkpoint,
-            },
-            common={"layer": layer, "device": device, "backend": backend},
-            predicting={
-                "reject": reject,
-                "false_rejection_rate": false_rejection_rate,
-                "key_added": key_added,
-                "copy": copy,
-            },
+            unlabeled_category=unlabeled_category,
+            layer=layer,
+            gene_symbols=theirs,
+            n_top_genes=n_top_genes,
+            n_neighbors=n_neighbors,
+            config=config,
+            device=device,
+            backend=backend,
             rng=rng,
+            checkpoint=checkpoint,
         )
-    start = time.perf_counter()
-    check_mode(mode)
+        return predict(
+            adata,
+            model,
+            mode=mode,
+            layer=layer,
+            gene_symbols=own,
+            min_gene_overlap=min_gene_overlap,
+            reject=reject,
+            false_rejection_rate=false_rejection_rate,
+            key_added=key_added,
+            device=device,
+            backend=backend,
+            rng=rng,
+            copy=copy,
+        )
     if mode == "inductive":
         msg = 'mode="inductive" needs a reference to learn from. Pass reference=, or leave mode as it is.'
         raise ValueError(msg)
+    start = time.perf_counter()
     check_anndata(adata)
     check_new_key(adata, key_added, labels_key)
     learned = learn(
@@ -230,27 +240,14 @@ def annotate(
     return target if copy else None
 
 
-def _from_reference(
-    adata: AnnData,
-    reference: AnnData,
-    labels_key: str,
-    *,
-    mode: str,
-    min_gene_overlap: float,
-    gene_symbols: str | None,
-    fitting: dict[str, Any],
-    common: dict[str, Any],
-    predicting: dict[str, Any],
-    rng: int | np.random.Generator,
-) -> AnnData | None:
-    """Fit on the genes that both have, then predict."""
-    check_anndata(adata, in_memory=False)
+def _shared_genes(
+    adata: AnnData, reference: AnnData, gene_symbols: str | None, min_gene_overlap: float
+) -> tuple[AnnData, str | None, str | None]:
+    """The reference with the genes that `adata` has too, and the column of var with the names in each of the two."""
     check_anndata(reference)
-    check_mode(mode)
-    check_new_key(adata, predicting["key_added"])
-    own, theirs = (_column_if_there(data, gene_symbols) for data in (adata, reference))
-    if gene_symbols is not None and own is None and theirs is None:
-        gene_names(adata, gene_symbols)  # raises
+    own, theirs = (gene_symbols if gene_symbols in data.var else None for data in (adata, reference))
+    if own is None and theirs is None:
+        gene_names(adata, gene_symbols)  # raises where a column was asked for
     reference, names = named_genes(reference, theirs)
     match = check_gene_overlap(
         names,
@@ -259,10 +256,4 @@ def _from_reference(
         others=other_gene_names(adata, own),
         target="adata.var_names" if own is None else f"adata.var[{own!r}]",
     )
-    rng = np.random.default_rng(rng)
-    model = fit(reference[:, match.positions >= 0], labels_key, gene_symbols=theirs, rng=rng, **fitting, **common)
-    return predict(adata, model, mode=mode, gene_symbols=own, min_gene_overlap=0, rng=rng, **predicting, **common)
-
-
-def _column_if_there(adata: AnnData, gene_symbols: str | None) -> str | None:
-    return gene_symbols if gene_symbols in adata.var else None
+    return reference[:, match.positions >= 0], own, theirs
