@@ -3,8 +3,7 @@
     python benchmarks/audit.py --data DIR [--sets ...] [--seeds 0 1 2 3 4] [--rate 0.05] [--threads 1] [--json OUT]
 
 Figures: average precision of the suspicion; share of wrong labels as estimated; share of the planted ones for which the
-true label is suggested. Suspicion rests on the evidence that both networks start from, out of fold, so that a seed takes
-a minute; logistic regression is cross-validated on the same cells.
+true label is suggested, all as by `tl.audit_labels`. Logistic regression is cross-validated on the same cells.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from _problem import load
-from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import KFold, cross_val_predict
 
-from scbignn.annotation import Config, audit_labels, gather_evidence, label_shapes, normalize, unit_rows
-from scbignn.annotation._anchor import LOGIT_SCALE
+from scbignn import settings
+from scbignn.annotation import Config, annotate_cells, audit_labels, label_shapes, normalize, unit_rows
 
 SETS = ("baron_mouse", "zheng_sorted_4k", "pbmc3k")
 
@@ -43,7 +41,7 @@ def main() -> None:
         x = unit_rows(normalize(counts, 1e4))
         for seed in options.seeds:
             y = planted(truth, len(names), options.rate, seed)
-            for method, figures in run(x, y, truth, len(names), seed).items():
+            for method, figures in run(counts, x, y, truth, seed).items():
                 rows.append({"set": name, "seed": seed, "method": method, **figures})
                 print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
@@ -60,14 +58,15 @@ def planted(truth: np.ndarray, n_labels: int, rate: float, seed: int) -> np.ndar
     return y
 
 
-def run(x, y: np.ndarray, truth: np.ndarray, n_labels: int, seed: int) -> dict[str, dict[str, float]]:
-    wrong, rows = y != truth, np.arange(len(y))
-    evidence = gather_evidence(x, y, n_labels, Config(), device=torch.device("cpu"), seed=seed)
-    p = softmax(LOGIT_SCALE * evidence.cell_decisions, axis=1)
-    distances = label_shapes(evidence.components, y, n_labels).distances(evidence.components, y)
+def run(counts, x, y: np.ndarray, truth: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    wrong, rows, n_labels = y != truth, np.arange(len(y)), truth.max() + 1
+    with settings.override(progress=False):
+        run = annotate_cells(counts, y, n_labels, Config(), device=torch.device("cpu"), engine="torch", seed=seed)
+    points = run.evidence.components
+    distances = label_shapes(points, y, n_labels).distances(points, y)
     found = {}
-    for method, near in (("audit_labels", distances), ("audit_labels, no distances", None)):
-        audit = audit_labels(p, y, near)
+    for method, near in (("scBiGNN", distances), ("scBiGNN, by probabilities alone", None)):
+        audit = audit_labels(run.cross_fitted, y, near)
         found[method] = {
             "average_precision": average_precision_score(wrong, audit.wrong),
             "expected_wrong": float(audit.wrong.mean()),
