@@ -210,7 +210,7 @@ def test_default_configuration(adata, fast, monkeypatch):
         seen.append(config)
         raise InterruptedError
 
-    monkeypatch.setattr("scbignn.tl._annotate.annotate_cells", stop)
+    monkeypatch.setattr("scbignn.tl._learn.annotate_cells", stop)
     with pytest.raises(InterruptedError):
         scbignn.tl.annotate(adata, "cell_type", n_neighbors=3)
     assert seen == [Config(n_neighbors=3)]

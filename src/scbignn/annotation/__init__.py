@@ -1,6 +1,7 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from ._anchor import Anchor, Believed, believe, fit_anchor
+from ._annotate import Annotation, annotate_cells, choose_genes, raw_neighbors
 from ._audit import Audit, audit_labels, audit_table
 from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
