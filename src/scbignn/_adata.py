@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -176,7 +177,7 @@ def prediction_slots(
             "n_missing": len(missing),
             "missing": missing.astype(object),
         },
-        "model": dict(model.about),
+        "model": deepcopy(model.about),
         "version": version("scbignn"),
         **about,
     }
@@ -185,7 +186,7 @@ def prediction_slots(
         *_graph_slots(keys, neighbors),
         Slot("varp", keys.attention, None),
         Slot("uns", keys.key, {**record, **about}),
-        Slot("uns", keys.colors, model.colors),
+        Slot("uns", keys.colors, None if model.colors is None else list(model.colors)),
     ]
 
 

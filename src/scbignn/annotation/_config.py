@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -156,11 +157,15 @@ class Config:
         for name in ("n_layers", "n_rounds", "min_count", "anchor_refits", "few_labels"):
             self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
         for name in ("target_sum", "gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
-            self._require(name, getattr(self, name) > 0, "a number above 0")
+            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
         for name in ("beta", "gene_weight_decay", "cell_weight_decay", "confidence_power"):
-            self._require(name, getattr(self, name) >= 0, "a number of at least 0")
+            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("dropout", "gene_dropout", "validation_fraction", "mask_labels", "label_smoothing"):
-            self._require(name, 0 <= getattr(self, name) < 1, "a number within [0, 1)")
+            self._require(
+                name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
+            )
+        for name in (field.name for field in dataclasses.fields(self) if field.type == "bool"):
+            self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
         for name, choices in _CHOICES.items():
             self._require(name, getattr(self, name) in choices, " or ".join(repr(choice) for choice in choices))
         self._require(
@@ -185,6 +190,10 @@ class Config:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 _COUNTS = (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +14,7 @@ import numpy as np
 from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
-from .._check import check_anndata, check_new_key, gene_names, other_gene_names
+from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of, other_gene_names
 from .._genes import check_gene_overlap
 from ..annotation import Config
 from ._fit import fit, named_genes
@@ -151,6 +154,7 @@ def annotate(
     >>> adata.obs["scbignn"].cat.categories.tolist()
     ['type 0', 'type 1', 'type 2']
     """
+    check_mode(mode)
     if reference is not None:
         return _from_reference(
             adata,
@@ -215,13 +219,15 @@ def _from_reference(
 ) -> AnnData | None:
     """Fit on the genes that both have, then predict."""
     check_anndata(adata, in_memory=False)
-    check_anndata(reference)
-    check_mode(mode)
+    check_writable(adata, copy=predicting["copy"])
+    with _said_of_the_reference():
+        check_anndata(reference)
     check_new_key(adata, predicting["key_added"])
     own, theirs = (_column_if_there(data, gene_symbols) for data in (adata, reference))
     if gene_symbols is not None and own is None and theirs is None:
         gene_names(adata, gene_symbols)  # raises
-    reference, names = named_genes(reference, theirs)
+    with _said_of_the_reference():
+        reference, names = named_genes(reference, theirs)
     match = check_gene_overlap(
         names,
         gene_names(adata, own),
@@ -229,9 +235,20 @@ def _from_reference(
         others=other_gene_names(adata, own),
         target="adata.var_names" if own is None else f"adata.var[{own!r}]",
     )
-    rng = np.random.default_rng(rng)
-    model = fit(reference[:, match.positions >= 0], labels_key, gene_symbols=theirs, rng=rng, **fitting, **common)
+    rng = generator_of(rng)
+    with _said_of_the_reference():
+        model = fit(reference[:, match.positions >= 0], labels_key, gene_symbols=theirs, rng=rng, **fitting, **common)
     return predict(adata, model, mode=mode, gene_symbols=own, min_gene_overlap=0, rng=rng, **predicting, **common)
+
+
+@contextmanager
+def _said_of_the_reference() -> Iterator[None]:
+    """Let messages call it by its name."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        error.args = tuple(re.sub(r"\badata\b", "reference", str(part)) for part in error.args)
+        raise
 
 
 def _column_if_there(adata: AnnData, gene_symbols: str | None) -> str | None:

@@ -15,7 +15,7 @@ import torch
 from anndata import AnnData
 
 from .._adata import read_expression
-from .._check import Expression, Labels, check_anndata, check_n_neighbors, read_labels
+from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
@@ -57,8 +57,9 @@ def learn(
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
+    checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
-    seed = int(np.random.default_rng(rng).integers(2**31))
+    seed = int(generator_of(rng).integers(2**31))
     x, expression = read_expression(adata, layer)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",
@@ -80,7 +81,7 @@ def learn(
         device=torch_device,
         engine=engine,
         seed=seed,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
     params = {
