@@ -87,7 +87,9 @@ def in_columns(x: sp.csr_matrix, positions: np.ndarray) -> sp.csr_matrix:
     place = sp.csr_matrix(
         (np.ones(len(found), dtype=x.dtype), (positions[found], found)), shape=(x.shape[1], len(positions))
     )
-    return sp.csr_matrix(x @ place)
+    picked = sp.csr_matrix(x @ place)
+    picked.sort_indices()  # sums then round alike, in whatever order the columns came
+    return picked
 
 
 class Slot(NamedTuple):
