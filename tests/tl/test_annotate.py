@@ -495,9 +495,9 @@ def test_key_added_names_every_slot(furnished, fast, contents):
     new = set(contents(furnished)) - set(before)
     assert len(new) == 11
     assert all("mine" in name for _, name in new)
-    assert furnished.uns["scbignn"]["connectivities_key"] == "mine_connectivities"
-    assert furnished.uns["scbignn"]["distances_key"] == "mine_distances"
-    assert furnished.uns["scbignn"]["params"]["use_rep"] == "X_mine"
+    assert furnished.uns["mine"]["connectivities_key"] == "mine_connectivities"
+    assert furnished.uns["mine"]["distances_key"] == "mine_distances"
+    assert furnished.uns["mine"]["params"]["use_rep"] == "X_mine"
 
 
 def test_two_keys_stand_side_by_side(adata, fast):
