@@ -2,6 +2,7 @@ import logging
 import re
 
 import anndata
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,7 +118,9 @@ def test_get_and_pl_read_a_prediction(adata, predict, model, mode):
     np.testing.assert_allclose(importance["score"], np.sort(model.importance)[::-1])
     assert get.homophily(adata).loc["all", "learned"] == model.homophily.learned
     for plot in (pl.history, pl.gene_importance, pl.homophily):
-        assert plot(adata).has_data()
+        axes = plot(adata)
+        assert axes.has_data()
+        plt.close(axes.figure)
 
 
 @each_mode
