@@ -33,6 +33,8 @@ class Problem:
     seed: int
     test: np.ndarray = field(repr=False)
     """Cells whose labels are asked for."""
+    batch: np.ndarray | None = None
+    """(N,) codes, for methods that ask for them."""
 
     @property
     def train(self) -> np.ndarray:

@@ -64,6 +64,7 @@ _TINY = {
     "patience": 100.0,
     "batch_size": 8,
     "validation_fraction": 0.2,
+    "cross_fit_folds": 0,
     "min_count": 1,
 }
 

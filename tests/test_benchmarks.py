@@ -1,17 +1,24 @@
 """The benchmarks' own code: folds, scores, rivals. Their figures are not tested."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
+import _methods
 import _problem
 import _scores
-import annotation
+import _tables
 import audit
 import interactions
 import numpy as np
+import pandas as pd
 import pytest
 import rejection
 import scipy.sparse as sp
-from rivals import NAMES, rival
+import transfer
+from anndata import AnnData
+from rivals import APART, NAMES, _apart, rival
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 
@@ -26,7 +33,10 @@ def problem():
     return _problem.Problem(sp.csr_matrix(counts, dtype=np.float32), y, 3, 0, test), kind[test]
 
 
-@pytest.mark.parametrize("name", NAMES)
+HERE = [name for name in NAMES if name not in APART]
+
+
+@pytest.mark.parametrize("name", HERE)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_rivals_answer_for_every_test_cell(problem, name):
     given, truth = problem
@@ -39,7 +49,7 @@ def test_rivals_answer_for_every_test_cell(problem, name):
     assert right < 0.6 if name in {"majority", "random_label"} else right > 0.8
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if rival(name).MODE == "inductive"])
+@pytest.mark.parametrize("name", [name for name in HERE if rival(name).MODE == "inductive"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_inductive_rivals_do_not_look_at_other_test_cells(problem, name):
     given, _ = problem
@@ -47,6 +57,137 @@ def test_inductive_rivals_do_not_look_at_other_test_cells(problem, name):
     other[given.test[1:]] = 1
     changed = _problem.Problem(other.tocsr(), given.y, 3, 0, given.test)
     np.testing.assert_allclose(rival(name).predict(changed)[0], rival(name).predict(given)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", APART)
+def test_rivals_apart_say_how_to_set_them_up(problem, name, monkeypatch, tmp_path):
+    monkeypatch.setattr(_apart, "ENVIRONMENT", tmp_path / "none")
+    assert rival(name).MODE in {"inductive", "transductive"}
+    with pytest.raises(FileNotFoundError, match=rf"{name} needs its own environment(.|\n)*python .*set_up_rivals\.py"):
+        rival(name).predict(problem[0])
+
+
+@pytest.mark.parametrize("batch", [None, np.arange(150) % 2])
+def test_a_problem_arrives_as_it_was_sent(problem, batch, tmp_path):
+    given = replace(problem[0], batch=batch)
+    _apart.write(tmp_path / "question.npz", given, threads=3)
+    there = _apart.read(tmp_path / "question.npz")
+    assert (there.counts != given.counts).nnz == 0
+    assert (there.n_labels, there.seed, there.threads) == (3, 0, 3)
+    for name in ("y", "test", "batch"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(given, name))
+
+
+STUB = """
+from pathlib import Path
+import sys
+import numpy as np
+module, name, question, answer = sys.argv[2:]
+with np.load(question) as given:
+    assert (module, name) == ("rivals._apart", "stub") and Path.cwd() == Path(question).parent
+    np.save(answer, np.bincount(given["y"] + 1)[:, None] + np.zeros(len(given["test"])))
+"""
+
+
+def interpreter(folder, program):
+    """Something that is called as a Python would be, and runs `program` whatever it is asked to run."""
+    file = folder / "python"
+    (folder / "program.py").write_text(program)
+    file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder / "program.py"}" "$@"\n')
+    file.chmod(0o755)
+    return file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stub is a shell script")
+def test_what_another_python_answers_comes_back(problem, tmp_path):
+    found = _apart.ask("stub", problem[0], interpreter(tmp_path, STUB))
+    np.testing.assert_array_equal(found, np.bincount(problem[0].y + 1)[:, None] + np.zeros(50))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stub is a shell script")
+def test_what_goes_wrong_in_another_python_is_said(problem, tmp_path):
+    with pytest.raises(RuntimeError, match="no such luck"):
+        _apart.ask("stub", problem[0], interpreter(tmp_path, "raise SystemExit('no such luck')"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _apart.python_of(_apart.ENVIRONMENT).exists(), reason="needs benchmarks/set_up_rivals.py")
+@pytest.mark.parametrize("name", APART)
+def test_rivals_apart_answer_where_labels_have_one_cell_or_none(problem, name):
+    given, truth = problem
+    y = given.y.copy()
+    y[np.flatnonzero(y == 2)[1:]] = -1
+    found = rival(name).predict(replace(given, y=y, n_labels=4, batch=np.arange(150) % 2))
+    assert found.shape == (50, 4)
+    assert np.isfinite(found).all()
+    assert not (found.argmax(1) == 3).any()
+    assert np.mean(found.argmax(1)[truth < 2] == truth[truth < 2]) > 0.7
+
+
+def test_labels_without_a_column_get_the_smallest_value_or_the_given_one(problem):
+    given = _apart.Given(problem[0].counts, problem[0].y, 4, 0, problem[0].test, None, 1)
+    values = np.array([[0.5, 0.2], [0.1, 0.9]])
+    found = _apart.of_all_labels(values, ["label 2", "label 0"], given)
+    np.testing.assert_array_equal(found, [[0.2, 0.1, 0.5, 0.1], [0.9, 0.1, 0.1, 0.1]])
+    found = _apart.of_all_labels(values, ["label 2", "label 0"], given, elsewhere=0.0)
+    np.testing.assert_array_equal(found[:, [1, 3]], 0.0)
+    assert set(_apart.names(given)[given.test]) == {"Unknown"}
+    assert _apart.names(given)[:3].tolist() == ["label 0", "label 1", "label 2"]
+
+
+def test_peak_memory_and_seconds_are_those_of_a_subprocess_too(problem):
+    given, truth = problem
+
+    def heavy(asked):
+        subprocess.run([sys.executable, "-c", "import time; x = b'1' * (2**30); time.sleep(0.2)"], check=True)
+        values = np.eye(3)[truth]
+        return [_methods.Answer("heavy", "inductive", values, values)]
+
+    (row,) = _methods.run(given, truth, heavy, threads=1)
+    assert row["accuracy"] == 1.0
+    assert row["seconds"] > 0.2
+    assert row["peak_gb"] > 1.0
+
+
+def batches():
+    """Three batches of 8 cells; "rare" is in the query alone, "old" in the reference alone."""
+    obs = pd.DataFrame(
+        {
+            "batch": pd.Categorical(["query", "reference", "other"] * 8),
+            "cell_type": pd.Categorical(["b", "b", "else", "a", "a", "else", "rare", "old", "else", "a", "a", "b"] * 2),
+        },
+        index=[f"cell {cell}" for cell in range(24)],
+    )
+    return AnnData(sp.csr_matrix(np.arange(24.0 * 5).reshape(24, 5)), obs)
+
+
+def test_transfer_shows_the_reference_and_asks_for_the_query():
+    adata = batches()
+    problem, truth, n_left_out = transfer.transfer(adata, "reference", "query", seed=7)
+    kept = adata[adata.obs["batch"] != "other"]
+    np.testing.assert_array_equal(problem.counts.toarray(), kept.X.toarray())
+    assert (problem.seed, problem.n_labels) == (7, 3)  # a, b, old
+    labels = np.array(["a", "b", "old", "?"])
+    is_query = (kept.obs["batch"] == "query").to_numpy()
+    kinds = kept.obs["cell_type"].to_numpy()
+    np.testing.assert_array_equal(labels[problem.y], np.where(is_query, "?", kinds))
+    np.testing.assert_array_equal(problem.batch, is_query)
+    np.testing.assert_array_equal(problem.test, np.flatnonzero(is_query & (kinds != "rare")))
+    np.testing.assert_array_equal(labels[truth], kinds[problem.test])
+    assert n_left_out == 2
+    backwards, _, n_left_out = transfer.transfer(adata, "query", "reference", seed=0)
+    np.testing.assert_array_equal(backwards.batch, 1 - problem.batch)
+    assert n_left_out == 2
+
+
+def test_transfer_pairs_name_two_batches_of_a_set():
+    assert {source for source, _, _ in transfer.PAIRS.values()} == {
+        "kang_pbmc_muscat",
+        "baron_mouse",
+        "sc_mixology_3cl",
+    }
+    assert all(reference != query for _, reference, query in transfer.PAIRS.values())
+    assert set(transfer.RIVALS) <= set(HERE)
 
 
 def test_fold_files_are_stratified_fifths():
@@ -111,12 +252,15 @@ def test_table_orders_methods_and_keeps_the_modes_apart():
             ("best", "inductive", 0.7),
         )
     ]
-    text = annotation.table(json.loads(json.dumps(rows)), few=None)
+    text = _tables.table(json.loads(json.dumps(rows)), against=("scBiGNN: p",), share=0.25)
     inductive, transductive = text.split("**Transductive**")
     assert "best" in inductive
     assert "best" not in transductive
     assert transductive.index("scBiGNN: p") < transductive.index("other")
     assert "+0.1000" in transductive
+    assert "+0.1000" in _tables.table(rows[::-1], against=("scBiGNN: p",))  # runs are paired by name, not by place
+    assert "+0.1000" not in _tables.table(rows[1:], against=("scBiGNN: p",))
+    assert "**Transductive**" not in _tables.table([row for row in rows if row["mode"] == "inductive"])
 
 
 def test_interacting_types_differ_in_no_single_gene():

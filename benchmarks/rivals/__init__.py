@@ -25,7 +25,15 @@ NAMES = {
     "svm_smoothed": "linear SVM, decisions averaged over kNN",
     "svm_self_training": "linear SVM, self-training",
     "gcn": "GCN on the raw PCA graph",
+    "celltypist": "CellTypist",
+    "singler": "singler, markers by AUC",
+    "singler_classic": "singler, default markers",
+    "scanvi": "scANVI",
 }
+#: Rivals in a Python environment of their own, which `python benchmarks/set_up_rivals.py` sets up.
+APART = ("celltypist", "singler", "singler_classic", "scanvi")
+#: Rivals that answer otherwise with another seed.
+SEEDED = ("random_label", "forest", "mlp", "gcn", "scanvi")
 
 
 def rival(name: str) -> ModuleType:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from copy import deepcopy
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,21 @@ from ._check import (
     undo_log1p,
 )
 from ._genes import GeneMatch
-from ._keys import AnnotationKeys, column_names
-from .annotation import Annotation, Homophily, Model, Prediction
+from ._keys import UNKNOWN, AnnotationKeys, column_names
+from .annotation import (
+    Annotation,
+    Homophily,
+    Model,
+    Prediction,
+    Thresholds,
+    Trust,
+    calibration_record,
+    trust_of,
+)
 from .graph import Neighbors, connectivities
+
+#: Grey, for cells that are like no label.
+_UNKNOWN_COLOR = "#bbbbbb"
 
 
 def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, Expression]:
@@ -110,10 +122,10 @@ def write_slots(adata: AnnData, slots: list[Slot]) -> None:
         for attribute, name, value in slots:
             mapping = getattr(adata, attribute)
             before.append((attribute, name, name in mapping, mapping.get(name)))
-            if value is None:
-                mapping.pop(name, None)
-            else:
+            if value is not None:
                 mapping[name] = value
+            elif name in mapping:
+                del mapping[name]
     except BaseException:
         for attribute, name, existed, value in reversed(before):
             mapping = getattr(adata, attribute)
@@ -131,10 +143,15 @@ def annotation_slots(
     expression: Expression,
     params: dict[str, Any],
     *,
+    false_rejection_rate: float | Literal["auto"] | None,
     key_added: str,
 ) -> list[Slot]:
     """Everything that `tl.annotate` writes without a reference; its docstring says what each slot holds."""
     keys, fit = AnnotationKeys(key_added), found.fit
+    trust, novelty = trust_of(found, of_its_own=True, seed=params["seed"])
+    p = fit.p if trust is None else trust.calibration.apply(fit.p)
+    prediction = Prediction(p, fit.q, fit.h, novelty)
+    rejection = reject(prediction, trust, false_rejection_rate)
     about = {
         "labels": np.array(labels.names, dtype=object),
         "history": pd.DataFrame(fit.history),
@@ -143,13 +160,15 @@ def annotation_slots(
         "expression": dataclasses.asdict(expression),
         "mode": "transductive",
         "version": version("scbignn"),
+        **_trust_tables(trust, rejection, labels.names),
     }
+    colors = label_colors(adata, params["labels_key"], labels.names)
     return [
-        *_cell_slots(adata, keys, Prediction(fit.p, fit.q, fit.h), labels.names),
+        *_cell_slots(adata, keys, prediction, labels.names, rejection),
         *_graph_slots(keys, fit.neighbors),
         Slot("varp", keys.attention, _among_all_genes(found, adata.n_vars)),
         Slot("uns", keys.key, {**_neighbors_record(keys, fit.neighbors, params), **about}),
-        Slot("uns", keys.colors, label_colors(adata, params["labels_key"], labels.names)),
+        Slot("uns", keys.colors, _with_unknown(colors, rejection)),
     ]
 
 
@@ -161,10 +180,12 @@ def prediction_slots(
     match: GeneMatch,
     about: dict[str, Any],
     *,
+    false_rejection_rate: float | Literal["auto"] | None,
     key_added: str,
 ) -> list[Slot]:
     """Everything that `tl.predict` writes; its docstring says what each slot holds. `neighbors` are the learned graph."""
     keys = AnnotationKeys(key_added)
+    rejection = reject(found, model.trust, false_rejection_rate)
     missing = model.genes[match.positions < 0]
     params = about.pop("params")
     record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
@@ -181,24 +202,77 @@ def prediction_slots(
         },
         "model": deepcopy(model.about),
         "version": version("scbignn"),
+        **_trust_tables(model.trust, rejection, model.labels),
         **about,
     }
     return [
-        *_cell_slots(adata, keys, found, model.labels),
+        *_cell_slots(adata, keys, found, model.labels, rejection),
         *_graph_slots(keys, neighbors),
         Slot("varp", keys.attention, None),
         Slot("uns", keys.key, {**record, **about}),
-        Slot("uns", keys.colors, None if model.colors is None else list(model.colors)),
+        Slot("uns", keys.colors, _with_unknown(model.colors, rejection)),
     ]
 
 
-def _cell_slots(adata: AnnData, keys: AnnotationKeys, found: Prediction, names: list[str]) -> list[Slot]:
+class Rejection(NamedTuple):
+    """Which cells are like no label, and how that was told."""
+
+    cells: np.ndarray
+    """(n,) bool."""
+    thresholds: Thresholds
+
+
+def reject(
+    found: Prediction, trust: Trust | None, false_rejection_rate: float | Literal["auto"] | None
+) -> Rejection | None:
+    """The cells to call unknown so that at most this share of known ones is; None where none is to be.
+
+    Raises
+    ------
+    ValueError
+        The run was not cross-fitted, or has no components, so nothing tells which cells are strange.
+    """
+    if false_rejection_rate is None:
+        return None
+    if trust is None:
+        msg = "no labelled cell was cross-fitted, so nothing can be rejected. Use reject=None, or cross_fit_folds=3."
+        raise ValueError(msg)
+    thresholds = trust.thresholds(false_rejection_rate)
+    return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
+
+
+def _trust_tables(trust: Trust | None, rejection: Rejection | None, names: list[str]) -> dict[str, Any]:
+    tables = {} if trust is None else {"calibration": calibration_record(trust.calibration)}
+    if rejection is not None:
+        thresholds = rejection.thresholds
+        per_label = {"threshold": thresholds.values, "n_cells": thresholds.n_cells, "pooled": thresholds.pooled}
+        tables["rejection"] = {
+            "false_rejection_rate": thresholds.false_rejection_rate,
+            "n_rejected": int(rejection.cells.sum()),
+            "thresholds": pd.DataFrame(per_label, index=names),
+        }
+    return tables
+
+
+def _with_unknown(colors: list[str] | None, rejection: Rejection | None) -> list[str] | None:
+    if colors is None:
+        return None
+    return [*colors] if rejection is None else [*colors, _UNKNOWN_COLOR]
+
+
+def _cell_slots(
+    adata: AnnData, keys: AnnotationKeys, found: Prediction, names: list[str], rejection: Rejection | None
+) -> list[Slot]:
     p, q, columns = found.p, found.q, column_names(names)
+    label, categories = p.argmax(1), names
+    if rejection is not None:
+        label, categories = np.where(rejection.cells, len(names), label), [*names, UNKNOWN]
     per_cell = {
-        keys.key: pd.Categorical.from_codes(p.argmax(1), categories=names),
+        keys.key: pd.Categorical.from_codes(label, categories=categories),
         keys.confidence: p.max(1),
         keys.entropy: _entropy(p) / np.float32(np.log2(p.shape[1])),
         keys.disagreement: _jensen_shannon(p, q),
+        keys.novelty: found.novelty,
     }
     return [
         *(Slot("obs", name, values) for name, values in per_cell.items()),

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
 
-from ._keys import AnnotationKeys, is_annotation
+from ._keys import AnnotationKeys, AuditKeys, is_annotation, is_audit
 
 logger = logging.getLogger(__name__)
 
@@ -131,24 +131,51 @@ def checkpoint_path(checkpoint: str | Path | None) -> Path | None:
 
 def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None) -> None:
     """A name whose slots hold nothing of the user's: they are free, or of an earlier run, and not the labels."""
+    check_free(adata, AnnotationKeys(key_added), labels_key)
+
+
+def check_free(adata: AnnData, keys: AnnotationKeys | AuditKeys, labels_key: str | None = None) -> None:
+    """Slots that are free, or of an earlier run of the same kind, and not the labels."""
+    _check_key(keys.key)
+    mend = f'Use another name, such as key_added="{keys.key}_predicted".'
+    if labels_key in keys.slots["obs"]:
+        msg = f"key_added={keys.key!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
+        raise ValueError(msg)
+    is_earlier = is_annotation if isinstance(keys, AnnotationKeys) else is_audit
+    if is_earlier(adata.uns.get(keys.key)):
+        return
+    for attribute, names in keys.slots.items():
+        taken = [name for name in names if name in getattr(adata, attribute)]
+        if taken:
+            msg = f"key_added={keys.key!r} would overwrite adata.{attribute}[{taken[0]!r}]. {mend}"
+            raise ValueError(msg)
+
+
+def _check_key(key_added: str) -> None:
     if not isinstance(key_added, str) or key_added in _RESERVED or "/" in key_added or "\0" in key_added:
         msg = (
             f'key_added={key_added!r} must be a non-empty string without "/" that file formats do not reserve. '
             'Use for example key_added="scbignn".'
         )
         raise ValueError(msg)
-    keys = AnnotationKeys(key_added)
-    mend = f'Use another name, such as key_added="{key_added}_predicted".'
-    if labels_key in keys.slots["obs"]:
-        msg = f"key_added={key_added!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
-        raise ValueError(msg)
-    if is_annotation(adata.uns.get(key_added)):
-        return
-    for attribute, names in keys.slots.items():
-        taken = [name for name in names if name in getattr(adata, attribute)]
-        if taken:
-            msg = f"key_added={key_added!r} would overwrite adata.{attribute}[{taken[0]!r}]. {mend}"
-            raise ValueError(msg)
+
+
+def check_run(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """`adata.uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
+
+    Raises
+    ------
+    KeyError
+        It is not.
+    """
+    run = adata.uns.get(key)
+    if not is_annotation(run):
+        msg = (
+            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
+            "or pass the key_added of the run as key."
+        )
+        raise KeyError(msg)
+    return run
 
 
 def read_labels(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: The label of a cell that is like no label.
+UNKNOWN = "Unknown"
+
 
 def column_names(labels: list[str]) -> list[str]:
     """Labels as names of DataFrame columns that files can hold.
@@ -25,6 +28,11 @@ def is_annotation(run: object) -> bool:
     return isinstance(run, Mapping) and "gene_importance" in run
 
 
+def is_audit(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.audit_labels`."""
+    return isinstance(run, Mapping) and "noise_rate" in run
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""
@@ -36,7 +44,7 @@ class AnnotationKeys:
     def slots(self) -> dict[str, list[str]]:
         """The names below each attribute of the AnnData."""
         return {
-            "obs": [self.key, self.confidence, self.entropy, self.disagreement],
+            "obs": [self.key, self.confidence, self.entropy, self.disagreement, self.novelty],
             "obsm": [self.embedding, self.probabilities, self.gene_level_probabilities],
             "obsp": [self.connectivities, self.distances],
             "varp": [self.attention],
@@ -62,6 +70,11 @@ class AnnotationKeys:
     def disagreement(self) -> str:
         """obs: Jensen-Shannon divergence between q and p."""
         return f"{self.key}_disagreement"
+
+    @property
+    def novelty(self) -> str:
+        """obs: how unlike every label the cell is."""
+        return f"{self.key}_novelty"
 
     @property
     def embedding(self) -> str:
@@ -92,3 +105,26 @@ class AnnotationKeys:
     def attention(self) -> str:
         """varp: mean gene-gene attention."""
         return f"{self.key}_attention"
+
+
+@dataclass(frozen=True)
+class AuditKeys:
+    """Slots of `tl.audit_labels`."""
+
+    key: str
+    """uns: everything that is not per cell."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"obs": [self.wrong, self.suggested], "uns": [self.key]}
+
+    @property
+    def wrong(self) -> str:
+        """obs: probability that the label is wrong."""
+        return f"{self.key}_wrong"
+
+    @property
+    def suggested(self) -> str:
+        """obs: the most probable other label."""
+        return f"{self.key}_suggested"

@@ -35,6 +35,7 @@ KINDS = {
         "mask_labels": 0.5,
         "self_loops": True,
         "n_rounds": 0,
+        "cross_fit_folds": 3,
     },
 }
 

@@ -9,6 +9,7 @@ def test_columns_and_types(annotated):
     assert table.index.equals(annotated.obs_names)
     assert table.dtypes.astype(str).to_dict() == {
         "label": "category",
+        "best_guess": "category",
         "confidence": "float32",
         "entropy": "float32",
         "disagreement": "float32",
@@ -18,7 +19,7 @@ def test_columns_and_types(annotated):
 def test_probabilities_are_named_by_label(annotated):
     table = get.annotation(annotated, probabilities=True)
     labels = ["type 0", "type 1", "type 2"]
-    assert table.columns.tolist() == ["label", "confidence", "entropy", "disagreement", *labels]
+    assert table.columns.tolist() == ["label", "best_guess", "confidence", "entropy", "disagreement", *labels]
     assert (table[labels].dtypes == np.float32).all()
     assert table[labels].idxmax(axis=1).tolist() == table["label"].tolist()
     np.testing.assert_array_equal(table[labels].max(axis=1), table["confidence"])

@@ -52,8 +52,9 @@ def test_the_slots_written_are_those_of_the_docstring(furnished, fast, contents)
     after = contents(furnished)
     assert {slot: after[slot] for slot in before} == before
     documented = re.findall(r"`adata\.(\w+)\['(\w+)'\]`", inspect.getdoc(scbignn.tl.annotate))
-    assert set(after) - set(before) == set(documented)
-    assert len(documented) == 12
+    novelty = {("obs", "scbignn_novelty")}
+    assert set(after) - set(before) == set(documented) - (set() if fast.cross_fit_folds else novelty)
+    assert len(documented) == 13
 
 
 def test_types_and_shapes(annotated):
@@ -189,7 +190,9 @@ def test_no_derived_slot_overwrites_the_labels(adata, fast):
 def test_parameters_are_recorded(adata, fast):
     scbignn.tl.annotate(adata, "cell_type", config=fast, n_top_genes=25, n_neighbors=7, rng=3, backend="torch")
     params = adata.uns["scbignn"]["params"]
-    assert params["config"] == dataclasses.replace(fast, n_top_genes=25, n_neighbors=7).to_dict()
+    config = dataclasses.replace(fast, n_top_genes=25, n_neighbors=7, target_sum=params["config"]["target_sum"])
+    assert params["config"] == config.to_dict()
+    assert params["config"]["target_sum"] in ([fast.target_sum] if fast.target_sum else [1e3, 1e4])
     assert (params["labels_key"], params["unlabeled_category"], params["backend"]) == ("cell_type", "Unknown", "torch")
     assert params["n_neighbors"] == 8  # scanpy counts the cell itself
     assert np.diff(adata.obsp["scbignn_distances"].indptr).tolist() == [7] * 60
@@ -493,7 +496,7 @@ def test_key_added_names_every_slot(furnished, fast, contents):
     before = contents(furnished)
     scbignn.tl.annotate(furnished, "cell_type", config=fast, key_added="mine")
     new = set(contents(furnished)) - set(before)
-    assert len(new) == 11
+    assert len(new) == (12 if fast.cross_fit_folds else 11)
     assert all("mine" in name for _, name in new)
     assert furnished.uns["mine"]["connectivities_key"] == "mine_connectivities"
     assert furnished.uns["mine"]["distances_key"] == "mine_distances"
@@ -555,7 +558,7 @@ CHANGES = [{}, {"warm_start": False}, {"dropout": 0.3}, {"validation_fraction": 
     ids=str,
 )
 def test_an_interrupted_run_goes_on_to_the_same_result(adata, fast, tmp_path, monkeypatch, changes, at):
-    config = dataclasses.replace(fast, n_rounds=2, **changes)
+    config = dataclasses.replace(fast, n_rounds=2, cross_fit_folds=0, **changes)
     path = tmp_path / "new folder" / "run.safetensors"
     whole = adata.copy()
     scbignn.tl.annotate(whole, "cell_type", config=config)

@@ -42,7 +42,7 @@ def predict(model):
 
 def numbers(adata, key="scbignn"):
     """What is said of each cell."""
-    parts = [get.annotation(adata, key=key, probabilities=True).drop(columns="label")]
+    parts = [get.annotation(adata, key=key, probabilities=True).select_dtypes("number")]
     parts += [adata.obsm[f"{key}_proba_q"], pd.DataFrame(adata.obsm[f"X_{key}"], index=adata.obs_names)]
     return np.hstack([part.to_numpy(dtype=np.float64) for part in parts])
 
@@ -51,13 +51,14 @@ def numbers(adata, key="scbignn"):
 
 
 @each_mode
-def test_the_slots_written_are_those_of_the_docstring(furnished, predict, contents, mode):
+def test_the_slots_written_are_those_of_the_docstring(furnished, predict, model, contents, mode):
     before = contents(furnished)
     assert predict(furnished, mode=mode) is None
     after = contents(furnished)
     assert {slot: after[slot] for slot in before} == before
     documented = set(re.findall(r"`adata\.(\w+)\['(\w+)'\]`", scbignn.tl.annotate.__doc__))
-    expected = {slot for slot in documented if slot[0] != "varp"}
+    novelty = set() if model.trust else {("obs", "scbignn_novelty")}
+    expected = {slot for slot in documented if slot[0] != "varp"} - novelty
     assert set(after) - set(before) == (expected if mode == "transductive" else expected - GRAPH)
 
 
@@ -325,11 +326,11 @@ def test_copy_leaves_the_query_alone(furnished, predict, contents, mode):
 
 
 @each_mode
-def test_key_added_names_every_slot(furnished, predict, contents, mode):
+def test_key_added_names_every_slot(furnished, predict, model, contents, mode):
     before = contents(furnished)
     predict(furnished, mode=mode, key_added="mine")
     new = set(contents(furnished)) - set(before)
-    assert len(new) == (11 if mode == "transductive" else 9)
+    assert len(new) == (11 if mode == "transductive" else 9) + (model.trust is not None)
     assert all("mine" in name for _, name in new)
 
 

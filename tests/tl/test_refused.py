@@ -332,8 +332,8 @@ def test_gene_symbols_that_neither_has(furnished, fast):
     [
         ({"dropout": "a"}, "dropout='a' must be a number within"),
         ({"dropout": None}, "dropout=None must be a number within"),
-        ({"target_sum": None}, "target_sum=None must be a number above 0"),
-        ({"target_sum": np.inf}, "target_sum=inf must be a number above 0"),
+        ({"target_sum": "1e4"}, "target_sum='1e4' must be None or a number above 0"),
+        ({"target_sum": np.inf}, "target_sum=inf must be None or a number above 0"),
         ({"patience": np.inf}, "patience=inf must be a number above 0"),
         ({"gene_learning_rate": np.nan}, "gene_learning_rate=nan must be a number above 0"),
         ({"beta": "1"}, "beta='1' must be a number of at least 0"),

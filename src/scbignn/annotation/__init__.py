@@ -1,10 +1,11 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from ._anchor import Anchor, Believed, believe, fit_anchor
-from ._annotate import Annotation, annotate_cells, choose_genes, raw_neighbors
+from ._annotate import Annotation, annotate_cells, choose_genes, choose_target_sum, raw_neighbors
 from ._audit import Audit, audit_labels, audit_table
 from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
+from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import normalize, unit_rows
@@ -15,6 +16,7 @@ from ._model import Model, model_of, read_model
 from ._panel import top_label_genes, top_variance_genes
 from ._predict import Prediction, Predictor
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
+from ._trust import Trust, trust_of
 
 __all__ = [
     "Anchor",
@@ -34,6 +36,7 @@ __all__ = [
     "LabelTree",
     "Reliability",
     "Thresholds",
+    "Trust",
     "annotate_cells",
     "audit_labels",
     "audit_table",
@@ -42,6 +45,8 @@ __all__ = [
     "calibrate",
     "calibration_record",
     "choose_genes",
+    "choose_target_sum",
+    "cross_fit",
     "fit",
     "fit_anchor",
     "gather_evidence",
@@ -58,5 +63,6 @@ __all__ = [
     "rejection_thresholds",
     "top_label_genes",
     "top_variance_genes",
+    "trust_of",
     "unit_rows",
 ]

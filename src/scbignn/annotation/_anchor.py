@@ -19,7 +19,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.svm import LinearSVC
 
 _N_FOLDS = 3
-_PENALTIES = (0.3, 1.0, 5.0)
+_PENALTIES = (0.1, 0.3, 1.0, 5.0)
 #: Above this many training cells the machine is fitted by averaged stochastic gradient, with the plain hinge loss.
 _MINI_BATCH_CELLS = 50_000
 #: A factor on decisions that makes them logits. The networks learn their own, from this start.
@@ -49,9 +49,12 @@ class Anchor:
     decisions: np.ndarray
     """(N, C) float32; out of fold where labelled. A label that occurs once has no machine that did not see it."""
     penalty: float
-    """C of the machines: the best of three by out-of-fold accuracy of labelled cells, or the one of refits."""
+    """C of the machines: the best of four by out-of-fold accuracy of labelled cells, of equals the smallest; or the
+    one of refits."""
     machine: Linear
     """The machine of all labelled cells: what decides about unlabelled ones, and about cells to come."""
+    accuracy: float
+    """Out of fold, of labelled cells; NaN where none could be held out."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def fit_anchor(
     everyone = machine(x)
     if found:
         everyone[labelled[held_out]] = found[best][held_out]
-    return Anchor(everyone, best, machine)
+    return Anchor(everyone, best, machine, accuracy(best) if found else np.nan)
 
 
 def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 from sklearn.decomposition import PCA
 
 from ..graph import Engine, Neighbors, nearest_neighbors
+from ._anchor import Anchor, fit_anchor
 from ._config import Config
+from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._expression import mean_and_variance, mean_share, normalize, unit_rows
@@ -20,6 +23,8 @@ from ._homophily import Homophily, homophily_of
 from ._importance import gene_importance, mean_attention
 from ._panel import top_label_genes, top_variance_genes
 
+#: Of the normalisation, where the config leaves it open; of equals the first.
+_TARGET_SUMS = (1e4, 1e3)
 #: Principal components of the graph that the learned one is compared with.
 _N_COMPONENTS = 50
 
@@ -30,6 +35,7 @@ class Annotation:
 
     fit: Fit
     config: Config
+    """With the `target_sum` that was used."""
     x: sp.csr_matrix
     """(N, T) float32, the normalised expression that entered."""
     y: np.ndarray
@@ -46,6 +52,9 @@ class Annotation:
     """(T, T) float32, mean attention between them."""
     importance: np.ndarray
     """(T,) float64, attention received."""
+    cross_fitted: np.ndarray | None
+    """(N, C) float32, what p would have said of each labelled cell without its label, NaN where there is nothing to
+    say; None with ``cross_fit_folds=0``."""
     homophily: Homophily
 
 
@@ -75,6 +84,7 @@ def annotate_cells(
         As in :func:`scbignn.annotation.fit`.
     """
     gene_share = mean_share(x)
+    config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed)
     x = normalize(x, config.target_sum)
     gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
     if config.unit_rows:
@@ -82,7 +92,7 @@ def annotate_cells(
     genes = choose_genes(x, y, config)
     evidence = None
     if config.anchor or "components" in (config.cell_input, config.graph_from):
-        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed)
+        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
     x = x[:, genes].tocsr()
     found = fit(
         x,
@@ -96,6 +106,11 @@ def annotate_cells(
         checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
+    cross_fitted = None
+    if config.cross_fit_folds:
+        cross_fitted = cross_fit(
+            x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, found=found
+        )
     k = found.neighbors.indices.shape[1]
     if evidence is None:
         raw = raw_neighbors(x, k, device=device, seed=seed)
@@ -113,8 +128,35 @@ def annotate_cells(
         genes=genes,
         attention=attention,
         importance=gene_importance(attention),
+        cross_fitted=cross_fitted,
         homophily=homophily_of(found.neighbors, raw, y, n_labels),
     )
+
+
+def choose_target_sum(
+    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int
+) -> tuple[Config, Anchor | None]:
+    """The config with a number for s, and the linear machine on all genes that was fitted to find it, if any was.
+
+    How strongly counts are compressed matters more than most of what follows, and which s is best differs from data to
+    data: shallow data gain by a small one. Labels decide, of cells held out of the machine.
+
+    Parameters
+    ----------
+    x
+        Expression on a linear scale, CSR, shape (N, M), no empty row.
+    y, n_labels, config, seed
+        As in :func:`annotate_cells`.
+    """
+    if config.target_sum is not None:
+        return config, None
+    best_sum, best = None, None
+    for target_sum in _TARGET_SUMS:
+        candidate = normalize(x, target_sum)
+        anchor = fit_anchor(unit_rows(candidate) if config.unit_rows else candidate, y, n_labels, seed=seed)
+        if best is None or anchor.accuracy > best.accuracy:
+            best_sum, best = target_sum, anchor
+    return dataclasses.replace(config, target_sum=best_sum), best
 
 
 def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:

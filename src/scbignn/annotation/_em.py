@@ -115,6 +115,8 @@ def refit(
     gene_gnn: GeneGNN,
     h: np.ndarray,
     q: np.ndarray,
+    neighbors: Neighbors | None = None,
+    silent: np.ndarray | None = None,
 ) -> Fit:
     """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
 
@@ -126,11 +128,18 @@ def refit(
         q, on `device`; rounds of EM, where the config has any, train it further.
     h, q
         What it says of the cells, (N, d) and (N, C).
+    neighbors
+        The learned graph, where it is known already.
+    silent
+        Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
+        cells without a label.
     """
     em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
     em.gene_gnn = gene_gnn
     em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
-    em.neighbors, em.gene_level_is_known = em._nearest_neighbors(), True
+    em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
+    if silent is not None:
+        em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
     stages = em.stages()[1:]
     with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
         em.run(stages, progress=bar, keeper=Keeper(None, {}, em.generator))

@@ -76,7 +76,14 @@ class Evidence:
 
 
 def gather_evidence(
-    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, device: torch.device, seed: int
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    device: torch.device,
+    seed: int,
+    gene: Anchor | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -91,6 +98,8 @@ def gather_evidence(
         Normalised expression of all genes, CSR, shape (N, M).
     y
         Label codes, shape (N,); -1 where unlabelled.
+    gene
+        The machine on a cell's own genes, where it was fitted already.
     """
     scores, loadings, center = _principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
@@ -102,7 +111,7 @@ def gather_evidence(
         both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
         return fit_anchor(both, y, n_labels, seed=seed, **fitting)
 
-    gene = fit_anchor(x, y, n_labels, seed=seed)
+    gene = gene or fit_anchor(x, y, n_labels, seed=seed)
     cell = cell_anchor(gene.decisions)
     n_refits = config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
     for refit in range(n_refits):

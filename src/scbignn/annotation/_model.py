@@ -16,11 +16,14 @@ from .._files import Parts, read_parts, write_parts
 from .._training import below, prefixed
 from ..graph import Neighbors
 from ._anchor import Linear
+from ._calibration import Calibration
 from ._cell_gnn import CellGNN
 from ._config import Config
 from ._evidence import Views
 from ._gene_gnn import GeneGNN
 from ._homophily import Homophily
+from ._rejection import LabelShapes
+from ._trust import Trust
 
 if TYPE_CHECKING:
     from ._annotate import Annotation
@@ -86,6 +89,8 @@ class Model:
     """Of the graph among the reference."""
     history: list[dict[str, Any]]
     """How it was trained, a row an epoch."""
+    trust: Trust | None = None
+    """What labelled cells say of answers about others; None with ``cross_fit_folds=0``."""
     colors: list[str] | None = None
     """One a label, where the training data had a palette."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -167,6 +172,7 @@ def model_of(
     genes: np.ndarray,
     labels: list[str],
     *,
+    trust: Trust | None = None,
     colors: list[str] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Model:
@@ -178,6 +184,8 @@ def model_of(
         The run, on M genes and C labels.
     genes, labels
         Their names.
+    trust
+        What its labelled cells say of answers about others.
     colors
         One a label.
     about
@@ -211,6 +219,7 @@ def model_of(
         importance=found.importance,
         homophily=found.homophily,
         history=fit.history,
+        trust=trust,
         colors=colors,
         about=about or {},
     )
@@ -255,6 +264,7 @@ def _parts(model: Model) -> Parts:
         arrays |= {f"views.{name}": getattr(views, name) for name in ("loadings", "center", "points_center")}
         for name in ("gene", "cell"):
             arrays |= {f"views.{name}.{part}": value for part, value in getattr(views, name)._asdict().items()}
+    arrays |= {} if model.trust is None else _trust_arrays(model.trust)
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items() if array is not None
     }
@@ -263,6 +273,7 @@ def _parts(model: Model) -> Parts:
         "config": model.config.to_dict(),
         "homophily": _without_nan({"learned": model.homophily.learned, "raw": model.homophily.raw}),
         **{name: getattr(model, name) for name in _PLAIN},
+        "calibration": None if model.trust is None else model.trust.calibration.to_dict(),
         "history": [_without_nan(row) for row in model.history],
     }
     return Parts({**tensors, **prefixed(gene_weights=model.gene_weights, cell_weights=model.cell_weights)}, about)
@@ -290,6 +301,7 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
     )
     return Model(
         genes=genes,
+        trust=_trust(arrays, about["calibration"]),
         config=Config(**about["config"]),
         views=views,
         gene_weights=below(tensors, "gene_weights"),
@@ -299,6 +311,25 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
         **{name: arrays.get(name) for name in _ARRAYS},
         **{name: about[name] for name in _PLAIN},
         history=[_with_nan(row) for row in about["history"]],
+    )
+
+
+def _trust_arrays(trust: Trust) -> dict[str, np.ndarray | None]:
+    shapes = {} if trust.shapes is None else vars(trust.shapes)
+    arrays = {f"trust.shapes.{name}": value for name, value in shapes.items()}
+    return {**arrays, "trust.novelty": trust.novelty, "trust.predicted": trust.predicted}
+
+
+def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) -> Trust | None:
+    if calibration is None:
+        return None
+    prefix = "trust.shapes."
+    shapes = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return Trust(
+        calibration=Calibration.from_dict(calibration),
+        shapes=LabelShapes(**shapes) if shapes else None,
+        novelty=arrays.get("trust.novelty"),
+        predicted=arrays["trust.predicted"],
     )
 
 

@@ -23,11 +23,13 @@ class Prediction(NamedTuple):
     """What a model says of n cells."""
 
     p: np.ndarray
-    """(n, C) float32, cell-level probabilities."""
+    """(n, C) float32, cell-level probabilities, calibrated where the model can."""
     q: np.ndarray
     """(n, C) float32, gene-level probabilities."""
     h: np.ndarray
     """(n, d) float32."""
+    novelty: np.ndarray | None = None
+    """(n,) float32, how unlike every label a cell is; None where the model cannot tell."""
 
 
 class Profiles(NamedTuple):
@@ -121,11 +123,12 @@ class Predictor:
             Expression on a linear scale, CSR, shape (n, M), the genes those of the model, no empty row.
         """
         config, alone = self.model.config, self._alone(x)
-        features = decisions = None
+        features = decisions = novelty = None
         if self.model.views is not None:
             cell_decisions = self._cell_decisions(alone)
             features = self._tensor(self.model.features(alone.scores, alone.gene_decisions, cell_decisions))
             decisions = self._tensor(cell_decisions) if config.anchor else None
+            novelty = self._novelty(alone, cell_decisions)
         points, others = (alone.h, self.model.reference.h) if config.graph_from == "h" else self._points(alone)
         near = nearest_among(points, others, config.n_neighbors, device=self.device)
         near = torch.from_numpy(near.indices).to(self.device)
@@ -137,8 +140,8 @@ class Predictor:
         cells = Cells(SparseProduct(alone.x, self.device), features=features, decisions=decisions)
         unknown = torch.zeros(x.shape[0], len(self.model.labels), device=self.device) if config.mask_labels else None
         states = self.cell_gnn.states(cells, self._tensor(alone.h), means, unknown)
-        p = self.cell_gnn.logits(states, decisions).softmax(1)
-        return Prediction(p.cpu().numpy(), alone.q, alone.h)
+        p = self.cell_gnn.logits(states, decisions).softmax(1).cpu().numpy()
+        return Prediction(self._calibrated(p), alone.q, alone.h, novelty)
 
     def transductive(self, x: sp.csr_matrix, *, seed: int) -> tuple[Prediction, Neighbors | None]:
         """All cells together: they join the graph, and p is trained anew on known labels and on what q believes.
@@ -155,13 +158,14 @@ class Predictor:
         Prediction, and the learned graph among the n cells; None for a single cell.
         """
         model, reference, alone = self.model, self.model.reference, self._alone(x)
-        n_reference, evidence = len(reference.y), None
+        n_reference, evidence, novelty = len(reference.y), None, None
         if model.views is not None:
             scores = np.vstack([reference.scores, alone.scores])
             gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
             neighbors = nearest_neighbors(model.views.points(scores, gene), self._n_averaged, device=self.device)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
-            cell = np.vstack([reference.cell_decisions, model.views.cell_level(alone.profiles, mean_scores)])
+            own = model.views.cell_level(alone.profiles, mean_scores)
+            cell, novelty = np.vstack([reference.cell_decisions, own]), self._novelty(alone, own)
             evidence = Evidence(gene, cell, scores, model.n_components, model.views)
         found = refit(
             sp.vstack([reference.x, alone.x], format="csr"),
@@ -181,7 +185,7 @@ class Predictor:
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
             neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed)
-        return Prediction(found.p[mine], found.q[mine], found.h[mine]), neighbors
+        return Prediction(self._calibrated(found.p[mine]), found.q[mine], found.h[mine], novelty), neighbors
 
     @torch.no_grad()
     def _alone(self, x: sp.csr_matrix) -> _Alone:
@@ -210,6 +214,14 @@ class Predictor:
         near = nearest_among(*self._points(alone), self._n_averaged, device=self.device).indices
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
+
+    def _calibrated(self, p: np.ndarray) -> np.ndarray:
+        return p if self.model.trust is None else self.model.trust.calibration.apply(p)
+
+    def _novelty(self, alone: _Alone, cell_decisions: np.ndarray) -> np.ndarray | None:
+        if self.model.trust is None:
+            return None
+        return self.model.trust.score(alone.scores[:, : self.model.n_components], cell_decisions)
 
     @property
     def _n_averaged(self) -> int:

@@ -24,8 +24,9 @@ def annotation(adata: AnnData, *, key: str = "scbignn", probabilities: bool = Fa
     Returns
     -------
     DataFrame
-        With the index of `adata.obs` and the columns `label` (categorical), `confidence`, `entropy` and `disagreement`
-        (float32), and with `probabilities` one float32 column a label.
+        With the index of `adata.obs` and the columns `label` (categorical, "Unknown" where the cell was rejected),
+        `best_guess` (categorical, the most probable label in any case), `confidence`, `entropy` and `disagreement`
+        (float32); `novelty` (float32), where there is one; and with `probabilities` one float32 column a label.
 
     Raises
     ------
@@ -34,15 +35,17 @@ def annotation(adata: AnnData, *, key: str = "scbignn", probabilities: bool = Fa
     """
     keys = AnnotationKeys(key)
     run = stored(adata, key)
+    labels = list(run["labels"])
+    p = adata.obsm[keys.probabilities].set_axis(labels, axis=1)
     table = pd.DataFrame(
         {
             "label": adata.obs[keys.key],
+            "best_guess": pd.Categorical.from_codes(p.to_numpy().argmax(1), categories=labels),
             "confidence": adata.obs[keys.confidence],
             "entropy": adata.obs[keys.entropy],
             "disagreement": adata.obs[keys.disagreement],
         }
     )
-    if not probabilities:
-        return table
-    p = adata.obsm[keys.probabilities].set_axis(list(run["labels"]), axis=1)
-    return pd.concat([table, p], axis=1)
+    if keys.novelty in adata.obs:
+        table["novelty"] = adata.obs[keys.novelty]
+    return pd.concat([table, p], axis=1) if probabilities else table

@@ -37,6 +37,8 @@ def annotate(
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
     config: Config | None = None,
+    reject: Literal["auto"] | None = None,
+    false_rejection_rate: float | None = None,
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -84,6 +86,11 @@ def annotate(
         k of the learned cell graph. Default: `config.n_neighbors`.
     config
         Settings of the method; see :class:`scbignn.annotation.Config`. Default: ``Config()``.
+    reject, false_rejection_rate
+        Call cells that are like no label "Unknown": with ``reject="auto"``, or with the share of cells of known types
+        that may be called so by mistake. The thresholds are conformal, one a label, from labelled cells scored as if
+        they had no label; so the promise is about cells like those, and holds across batches only as far as these are
+        alike. The best guess stays in the probabilities and in :func:`scbignn.get.annotation`.
     key_added
         Name from which all slots below are derived.
     device
@@ -106,13 +113,18 @@ def annotate(
         `adata.X` and every slot not named here stay as they were, also after an error or an interrupt; a view becomes
         an AnnData of its own. Slots, with ``key_added="scbignn"``, N cells, C labels:
     `adata.obs['scbignn']`
-        Predicted label, categorical in natural order, for every cell; a labelled cell gets a prediction too.
+        Predicted label, categorical in natural order, for every cell; a labelled cell gets a prediction too. "Unknown"
+        where the cell was rejected.
     `adata.obs['scbignn_confidence']`
-        Probability of that label, the largest of p, float32 within [1 / C, 1]. Not calibrated.
+        Probability of the most probable label, the largest of p, float32 within [1 / C, 1]. Calibrated on labelled
+        cells of which p had not seen the label, unless ``config.cross_fit_folds=0``.
     `adata.obs['scbignn_entropy']`
         Entropy of p divided by log C, float32 within [0, 1].
     `adata.obs['scbignn_disagreement']`
         Jensen-Shannon divergence between q and p in bits, float32 within [0, 1].
+    `adata.obs['scbignn_novelty']`
+        How unlike every label the cell is, float32, of any size: the logarithm of its distance to the nearest label,
+        less half the largest decision for one. Not written where the config has no components or no cross-fitting.
     `adata.obsm['X_scbignn']`
         Embedding h of the gene-level network, float32, (N, 32).
     `adata.obsm['scbignn_proba']`, `adata.obsm['scbignn_proba_q']`
@@ -131,7 +143,8 @@ def annotate(
         `params`, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
         ``sc.tl.umap(adata, neighbors_key="scbignn")`` works; `labels`, in the order of the probabilities; `history`,
         a row an epoch; `gene_importance`, a row a gene; `homophily`, of the learned and of the raw PCA graph among
-        labelled cells; `expression`, what the matrix was found to hold; `mode`; `version`.
+        labelled cells; `expression`, what the matrix was found to hold; `calibration`, read by
+        :func:`scbignn.get.calibration`; `rejection`, with the thresholds, where cells were rejected; `mode`; `version`.
     `adata.uns['scbignn_colors']`
         The palette of `labels_key`, where it has one.
 
@@ -171,7 +184,12 @@ def annotate(
                 "checkpoint": checkpoint,
             },
             common={"layer": layer, "device": device, "backend": backend},
-            predicting={"key_added": key_added, "copy": copy},
+            predicting={
+                "reject": reject,
+                "false_rejection_rate": false_rejection_rate,
+                "key_added": key_added,
+                "copy": copy,
+            },
             rng=rng,
         )
     start = time.perf_counter()
@@ -191,10 +209,18 @@ def annotate(
         backend=backend,
         rng=rng,
         checkpoint=checkpoint,
+        reject=reject,
+        false_rejection_rate=false_rejection_rate,
     )
     target = adata.copy() if copy else adata
     slots = annotation_slots(
-        target, learned.found, learned.labels, learned.expression, learned.params, key_added=key_added
+        target,
+        learned.found,
+        learned.labels,
+        learned.expression,
+        learned.params,
+        false_rejection_rate=learned.false_rejection_rate,
+        key_added=key_added,
     )
     write_slots(target, slots)
     if checkpoint is not None:

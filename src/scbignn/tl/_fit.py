@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from .._adata import label_colors
 from .._check import check_type, gene_names, some
-from ..annotation import Config, Model, model_of
+from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,8 @@ def fit(
         "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn")},
     }
     colors = label_colors(adata, labels_key, learned.labels.names)
-    model = model_of(learned.found, genes, learned.labels.names, colors=colors, about=about)
+    trust, _ = trust_of(learned.found, of_its_own=False, seed=learned.params["seed"])
+    model = model_of(learned.found, genes, learned.labels.names, trust=trust, colors=colors, about=about)
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)

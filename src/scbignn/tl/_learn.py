@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import logging
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +17,7 @@ from anndata import AnnData
 
 from .._adata import read_expression
 from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
+from .._keys import UNKNOWN
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
@@ -28,6 +30,7 @@ class Learned(NamedTuple):
     """A run, and what it rests on."""
 
     found: Annotation
+    false_rejection_rate: float | Literal["auto"] | None
     labels: Labels
     expression: Expression
     params: dict[str, Any]
@@ -51,10 +54,13 @@ def learn(
     backend: str,
     rng: int | np.random.Generator,
     checkpoint: str | Path | None,
+    reject: str | None = None,
+    false_rejection_rate: float | None = None,
 ) -> Learned:
     """Check everything, read, and train; `verb` is what the log calls it. Nothing is written to `adata`."""
     check_anndata(adata)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
+    rate = rejection_rate(reject, false_rejection_rate, labels.names)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     checkpoint = checkpoint_path(checkpoint)
@@ -89,9 +95,9 @@ def learn(
         "unlabeled_category": str(unlabeled_category),
         "seed": seed,
         "backend": engine,
-        "config": config.to_dict(),
+        "config": found.config.to_dict(),
     }
-    return Learned(found, labels, expression, params, fingerprint)
+    return Learned(found, rate, labels, expression, params, fingerprint)
 
 
 def check_config(config: Config | None, **changes: object) -> Config:
@@ -108,6 +114,31 @@ def check_config(config: Config | None, **changes: object) -> Config:
         msg = f"config is a {type(config).__name__}. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."
         raise TypeError(msg)
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def rejection_rate(
+    reject: str | None, false_rejection_rate: float | None, names: list[str]
+) -> float | Literal["auto"] | None:
+    """The rate that both arguments ask for; None where nothing is to be rejected.
+
+    Raises
+    ------
+    ValueError
+        One of them is not what it can be, or a label has the name that rejected cells get.
+    """
+    if reject not in {None, "auto"}:
+        msg = f'reject={reject!r} is unknown. Use reject="auto", or false_rejection_rate=0.05.'
+        raise ValueError(msg)
+    rate = reject if false_rejection_rate is None else false_rejection_rate
+    if rate is None:
+        return None
+    if rate != "auto" and (isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < 1):
+        msg = f"false_rejection_rate={rate!r} must be a number within (0, 1). Use for example 0.05."
+        raise ValueError(msg)
+    if UNKNOWN in names:
+        msg = f"a label is called {UNKNOWN!r}, as rejected cells would be. Rename it, or use reject=None."
+        raise ValueError(msg)
+    return rate
 
 
 def choose(device: str, backend: str) -> tuple[torch.device, Engine]:

@@ -25,7 +25,7 @@ from .._genes import GeneMatch, check_gene_overlap
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors
-from ._learn import choose
+from ._learn import choose, rejection_rate
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ def predict(
     layer: str | None = None,
     gene_symbols: str | None = None,
     min_gene_overlap: float = 0.5,
+    reject: Literal["auto"] | None = None,
+    false_rejection_rate: float | None = None,
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -72,6 +74,11 @@ def predict(
     min_gene_overlap
         Smallest share of the model's genes that must be in `adata`. The others are missing, which is not the same as
         having no counts: they are taken to be as in the mean of the reference, and no gene attends to them.
+    reject, false_rejection_rate
+        Call cells that are like no label "Unknown": with ``reject="auto"``, or with the share of cells of known types
+        that may be called so by mistake. The thresholds are conformal, one a label, from labelled cells scored as if
+        they had no label; so the promise is about cells like those, and holds across batches only as far as these are
+        alike. The best guess stays in the probabilities and in :func:`scbignn.get.annotation`.
     key_added
         Name from which all slots below are derived.
     device, backend, rng
@@ -109,6 +116,7 @@ def predict(
     check_writable(adata, copy=copy)
     _check_arguments(model, mode, chunk_size)
     check_new_key(adata, key_added)
+    rate = rejection_rate(reject, false_rejection_rate, model.labels)
     names = gene_names(adata, gene_symbols)
     match = check_gene_overlap(
         model.genes,
@@ -139,7 +147,9 @@ def predict(
         "expression": {"slot": rows.expression.slot, "kind": rows.expression.kind, "base": rows.expression.base},
     }
     target = adata.copy() if copy else adata
-    slots = prediction_slots(target, found, neighbors, model, match, about, key_added=key_added)
+    slots = prediction_slots(
+        target, found, neighbors, model, match, about, false_rejection_rate=rate, key_added=key_added
+    )
     write_slots(target, slots)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("predict: done in %.1f s; wrote %s", time.perf_counter() - start, written)
@@ -191,7 +201,12 @@ def _predicted(
         for chunk in chunks:
             parts.append(predictor.inductive(chunk))
             bar.update()
-    return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True))), None
+    return _joined(parts), None
+
+
+def _joined(parts: list[Prediction]) -> Prediction:
+    columns = zip(*parts, strict=True)
+    return Prediction(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
 def _model_genes(adata: AnnData, rows: ExpressionRows, match: GeneMatch, chunk: slice) -> sp.csr_matrix:

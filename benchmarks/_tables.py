@@ -1,0 +1,73 @@
+"""Tables of the figures of merit of many runs, in Markdown.
+
+A row of figures is a dictionary with "set", "method", "mode", and the figures of merit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from _scores import paired
+
+COSTS = ("seconds", "peak_gb")
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "ece", *COSTS)
+
+
+def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share: float = 0.0) -> str:
+    """Accuracy / macro-F1 of every method on every set, and its other figures on the mean; a block for each mode.
+
+    Against the best of the methods `against` in its block, every other is compared in accuracy, by a paired test with
+    `share` as the ratio of test to training cells.
+    """
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    lines = []
+    for mode in ("inductive", "transductive"):
+        own = [row for row in rows if row["mode"] == mode]
+        if not own:
+            continue
+        methods = list(dict.fromkeys(row["method"] for row in own))
+        order = sorted(methods, key=lambda method: np.nan_to_num(mean(own, method, "accuracy")[0]), reverse=True)
+        head = ["method", *sets, "mean", "± s.e.", "balanced acc.", "ECE", "s", "GB"]
+        head += ["difference (p)"] if against else []
+        lines += [f"**{mode.capitalize()}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        ours = next((method for method in order if method in against), None)
+        for method in order:
+            per_set = [pair([row for row in own if row["set"] == name], method) for name in sets]
+            errors = " / ".join(digits(mean(own, method, figure)[1]) for figure in ("accuracy", "macro_f1"))
+            rest = [digits(mean(own, method, figure)[0]) for figure in ("balanced_accuracy", "ece")]
+            cost = [f"{np.mean([row[figure] for row in own if row['method'] == method]):.1f}" for figure in COSTS]
+            cells = [method, *per_set, pair(own, method), "" if errors == " / " else errors, *rest, *cost]
+            if against:
+                cells.append("" if ours in (None, method) else difference(own, ours, method, share))
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def mean(rows: list[dict[str, object]], method: str, figure: str) -> tuple[float, float]:
+    """Mean over sets of the mean over runs, and its standard error; NaN where a method has no such figure."""
+    sets = dict.fromkeys(row["set"] for row in rows)
+    values = [[row[figure] for row in rows if row["method"] == method and row["set"] == name] for name in sets]
+    if any(value is None for own in values for value in own) or not all(values):
+        return float("nan"), float("nan")
+    errors = [np.var(own, ddof=1) / len(own) if len(own) > 1 else np.nan for own in values]
+    return float(np.mean([np.mean(own) for own in values])), float(np.sqrt(np.sum(errors)) / len(values))
+
+
+def pair(rows: list[dict[str, object]], method: str) -> str:
+    return " / ".join(digits(mean(rows, method, figure)[0]) for figure in ("accuracy", "macro_f1"))
+
+
+def difference(rows: list[dict[str, object]], ours: str, theirs: str, share: float) -> str:
+    """Ours less theirs in accuracy, paired over all runs; nothing where they did not run on the same cells."""
+    values = [
+        {(row["set"], row["seed"], row["fold"]): row["accuracy"] for row in rows if row["method"] == method}
+        for method in (ours, theirs)
+    ]
+    if values[0].keys() != values[1].keys():
+        return ""
+    gain, p = paired(*(np.array([value[run] for run in values[0]]) for value in values), test_share=share)
+    return f"{gain:+.4f} ({p:.2g})"
+
+
+def digits(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4f}".removeprefix("0")

@@ -1,0 +1,59 @@
+"""What p would have said of each labelled cell, had it not known the cell's label."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from ..graph import Engine
+from ._anchor import deal_folds
+from ._config import Config
+from ._em import Fit, fit, refit
+from ._evidence import Evidence
+
+
+def cross_fit(
+    x: sp.csr_matrix,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    device: torch.device,
+    engine: Engine,
+    seed: int,
+    evidence: Evidence | None,
+    found: Fit,
+) -> np.ndarray:
+    """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
+
+    Decisions of the anchors are out of fold as they are. Where p sees no more of q than pseudo-labels, q trains only
+    once, and nothing that it believes of a fold is believed; else the whole of EM runs again for each fold.
+
+    Parameters
+    ----------
+    x, y, n_labels, config, device, engine, seed, evidence
+        As in :func:`scbignn.annotation.fit`.
+    found
+        What that gave.
+
+    Returns
+    -------
+    Float32, shape (N, C): NaN for unlabelled cells, and for a label's only cell, whose label cannot be spared.
+    """
+    p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
+    labelled = np.flatnonzero(y >= 0)
+    fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
+    p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
+    where = {"device": device, "engine": engine, "seed": seed, "evidence": evidence}
+    for number in np.unique(fold[fold >= 0]):
+        cells = labelled[fold == number]
+        shown = y.copy()
+        shown[cells] = -1
+        if p_sees_h or config.n_rounds:
+            again = fit(x, shown, n_labels, config, **where)
+        else:
+            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": found.neighbors}
+            again = refit(x, shown, n_labels, config, **where, **known, silent=cells)
+        p[cells] = again.p[cells]
+    return p

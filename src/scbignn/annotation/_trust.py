@@ -1,0 +1,84 @@
+"""How far an answer may be trusted: calibrated probabilities, and cells that are like no label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ._calibration import Calibration, calibrate
+from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
+
+if TYPE_CHECKING:
+    from ._annotate import Annotation
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What labelled cells say of answers about others: C labels, L labelled cells."""
+
+    calibration: Calibration
+    shapes: LabelShapes | None
+    """Where labelled cells lie; None where the config has no components."""
+    novelty: np.ndarray | None
+    """(L,) float32, scores of labelled cells as if they had no label."""
+    predicted: np.ndarray
+    """(L,) int64, the labels that cross-fitted p gives them."""
+
+    def score(self, components: np.ndarray, cell_decisions: np.ndarray) -> np.ndarray | None:
+        """How strange cells are that were not in the run, (n, F), (n, C) -> (n,) float32; None without components."""
+        if self.shapes is None:
+            return None
+        return novelty_score(self.shapes.distances(components), cell_decisions)
+
+    def thresholds(self, false_rejection_rate: float | Literal["auto"]) -> Thresholds:
+        """From where on a cell is rejected.
+
+        Raises
+        ------
+        ValueError
+            The config has no components, so nothing tells which cells are strange; or the rate is not within (0, 1).
+        """
+        if self.novelty is None:
+            msg = "this config has no components to tell strange cells by. Use reject=None, or Config(anchor=True)."
+            raise ValueError(msg)
+        n_labels = len(self.shapes.n_cells)
+        return rejection_thresholds(self.novelty, self.predicted, n_labels, false_rejection_rate=false_rejection_rate)
+
+
+def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust | None, np.ndarray | None]:
+    """Calibrate, and score how strange each of the run's cells is.
+
+    Parameters
+    ----------
+    found
+        The run.
+    of_its_own
+        Whether answers are about unlabelled cells of the run itself. Strange ones among them come in company, so their
+        neighbours count too, and directions of the components tell them apart better than the components do.
+    seed
+        Deals cells to the folds of the calibration.
+
+    Returns
+    -------
+    Trust, or None where the run was not cross-fitted or no cell could be; and the scores of all N cells, float32, or
+    None where there is no trust, or the config has no components.
+    """
+    y, evidence, cross_fitted = found.y, found.evidence, found.cross_fitted
+    known = np.empty(0, dtype=np.int64)
+    if cross_fitted is not None:
+        known = np.flatnonzero(np.isfinite(cross_fitted).all(1))
+    if not len(known):
+        return None, None
+    calibration = calibrate(cross_fitted[known], y[known], seed=seed)
+    predicted = cross_fitted[known].argmax(1)
+    if evidence is None:
+        return Trust(calibration, None, None, predicted), None
+    points, neighbors = evidence.components, None
+    if of_its_own:
+        points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        neighbors = found.fit.neighbors
+    shapes = label_shapes(points, y, cross_fitted.shape[1])
+    score = novelty_score(shapes.distances(points, y), evidence.cell_decisions, neighbors)
+    return Trust(calibration, shapes, score[known], predicted), score
