@@ -20,7 +20,7 @@ def shown(tmp_path_factory, fast):
     folder = tmp_path_factory.mktemp("demo") / "made" / "here"
     config = dataclasses.replace(fast, n_top_genes=200, pretrain_epochs=15)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
-        patch.setattr("scbignn.tl._annotate.Config", lambda: config)
+        patch.setattr("scbignn.tl._learn.Config", lambda: config)
         assert main(["demo", "-o", str(folder)]) == 0
     assert plt.get_fignums() == []
     return folder, printed.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
@@ -98,7 +99,9 @@ def in_columns(x: sp.csr_matrix, positions: np.ndarray) -> sp.csr_matrix:
     place = sp.csr_matrix(
         (np.ones(len(found), dtype=x.dtype), (positions[found], found)), shape=(x.shape[1], len(positions))
     )
-    return sp.csr_matrix(x @ place)
+    picked = sp.csr_matrix(x @ place)
+    picked.sort_indices()  # sums then round alike, in whatever order the columns came
+    return picked
 
 
 class Slot(NamedTuple):
@@ -197,7 +200,7 @@ def prediction_slots(
             "n_missing": len(missing),
             "missing": missing.astype(object),
         },
-        "model": dict(model.about),
+        "model": deepcopy(model.about),
         "version": version("scbignn"),
         **_trust_tables(model.trust, rejection, model.labels),
         **about,
@@ -252,7 +255,9 @@ def _trust_tables(trust: Trust | None, rejection: Rejection | None, names: list[
 
 
 def _with_unknown(colors: list[str] | None, rejection: Rejection | None) -> list[str] | None:
-    return colors if colors is None or rejection is None else [*colors, _UNKNOWN_COLOR]
+    if colors is None:
+        return None
+    return [*colors] if rejection is None else [*colors, _UNKNOWN_COLOR]
 
 
 def _cell_slots(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +25,8 @@ SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
+#: Names that no slot of a file can have.
+_RESERVED = frozenset({"", ".", "..", "_index"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def check_type(adata: AnnData) -> None:
 
 
 def check_anndata(adata: AnnData, *, in_memory: bool = True) -> None:
-    """An AnnData whose cells and genes have unique names, and by default in memory."""
+    """An AnnData that has cells and genes, with unique names, and by default in memory."""
     check_type(adata)
     if in_memory and adata.isbacked:
         msg = "adata is backed by a file, which this function does not support. Use adata = adata.to_memory() first."
@@ -66,10 +71,62 @@ def check_anndata(adata: AnnData, *, in_memory: bool = True) -> None:
         ("cell", adata.obs_names, "adata.obs_names_make_unique()"),
         ("gene", adata.var_names, "adata.var_names_make_unique()"),
     ):
+        if not len(index):
+            msg = f"adata has no {axis}s: its shape is {adata.shape}. Look at how it was made or subset."
+            raise ValueError(msg)
         if not index.is_unique:
             repeated = index[index.duplicated()].unique()
             msg = f"{len(repeated)} {axis} names occur more than once ({some(repeated)}). Use {mend} first."
             raise ValueError(msg)
+
+
+def check_writable(adata: AnnData, *, copy: bool) -> None:
+    """An AnnData that takes new slots: anndata makes no copy of one that is backed, nor writes to a view of one."""
+    if adata.isbacked and (copy or adata.is_view):
+        what = "so that there is no copy=True of it" if copy else "and a view, which takes no new slots"
+        msg = f"adata is backed by a file, {what}. Use adata = adata.to_memory() first."
+        raise ValueError(msg)
+
+
+def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
+    """A generator, or the one that a seed stands for; None stands for a new one each time.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is neither, or the seed is negative.
+    """
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        if isinstance(rng, bool) or not isinstance(rng, Integral):
+            msg = f"rng is {rng!r}. Pass a seed, such as rng=0, or a numpy.random.Generator."
+            raise TypeError(msg)
+        if rng < 0:
+            msg = f"rng={rng} must be non-negative. Pass a seed, such as rng=0."
+            raise ValueError(msg)
+    return np.random.default_rng(rng)
+
+
+def checkpoint_path(checkpoint: str | Path | None) -> Path | None:
+    """A file that can be written, as far as its name tells.
+
+    Raises
+    ------
+    TypeError
+        It is no path.
+    ValueError
+        It would lie in a file instead of a folder.
+    """
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        msg = f"checkpoint is {checkpoint!r}. Pass the name of a file."
+        raise TypeError(msg)
+    path = Path(checkpoint)
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir():
+        msg = f"checkpoint={str(checkpoint)!r} would lie in a file, {folder}. Name a file in another folder."
+        raise ValueError(msg)
+    return path
 
 
 def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None) -> None:
@@ -95,8 +152,11 @@ def check_free(adata: AnnData, keys: AnnotationKeys | AuditKeys, labels_key: str
 
 
 def _check_key(key_added: str) -> None:
-    if not isinstance(key_added, str) or not key_added or "/" in key_added:
-        msg = f'key_added={key_added!r} must be a non-empty string without "/". Use for example key_added="scbignn".'
+    if not isinstance(key_added, str) or key_added in _RESERVED or "/" in key_added or "\0" in key_added:
+        msg = (
+            f'key_added={key_added!r} must be a non-empty string without "/" that file formats do not reserve. '
+            'Use for example key_added="scbignn".'
+        )
         raise ValueError(msg)
 
 
@@ -152,6 +212,12 @@ def read_labels(
             "Label cells of at least two types."
         )
         raise ValueError(msg)
+    if pd.api.types.is_float_dtype(column.dtype) and len(names) > max(20, len(strings) / 2):
+        msg = (
+            f"adata.obs[{labels_key!r}] holds {len(names)} different numbers on {len(strings)} cells: measurements rather "
+            "than labels. Pass the column that holds labels as labels_key."
+        )
+        raise ValueError(msg)
     if not may_be_complete and not unknown.any():
         msg = (
             f"every cell has a label in adata.obs[{labels_key!r}], so there is nothing to annotate. Set the cells to "
@@ -175,7 +241,10 @@ def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "
     ------
     KeyError
         There is no such column.
+    TypeError
+        It is no name.
     """
+    _check_name(name, argument)
     if name not in table:
         msg = f"{where} has no column {name!r}. It has: {some(table.columns, 20)}. Pass one as {argument}."
         raise KeyError(msg)
@@ -255,10 +324,17 @@ def name_columns(var: pd.DataFrame) -> dict[str, pd.Index]:
 
 def check_layer(adata: AnnData, layer: str | None) -> None:
     """A layer that exists, or None."""
+    _check_name(layer, "layer")
     if layer is not None and layer not in adata.layers:
         names = [name for name in adata.layers if name is not None]
         msg = f"adata.layers has no {layer!r}. It has: {some(names, 20)}. Pass one as layer, or layer=None for adata.X."
         raise KeyError(msg)
+
+
+def _check_name(name: object, argument: str) -> None:
+    if not pd.api.types.is_hashable(name):
+        msg = f"{argument} is a {type(name).__name__}, {name!r}. Pass one name."
+        raise TypeError(msg)
 
 
 def slot_name(layer: str | None) -> str:
@@ -276,6 +352,15 @@ def pick_matrix(adata: AnnData, layer: str | None, *, in_memory: bool = True) ->
         raise ValueError(msg)
     if in_memory and not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
         msg = f"adata.{slot} is a {type(matrix).__name__}. Bring it into memory first: adata = adata.to_memory()."
+        raise TypeError(msg)
+    if len(matrix.shape) != 2:
+        msg = f"adata.{slot} has {len(matrix.shape)} axes, not two, cells x genes. Pass a matrix with layer=..."
+        raise ValueError(msg)
+    masked = isinstance(matrix, np.ma.MaskedArray)
+    if masked or np.dtype(matrix.dtype).kind not in "buif":
+        what = "is masked" if masked else f"holds values of the type {np.dtype(matrix.dtype).name}"
+        mend = "filled(0)" if masked else 'astype("float32")'
+        msg = f"adata.{slot} {what}, not plain numbers. Turn it into such: adata.{slot} = adata.{slot}.{mend}."
         raise TypeError(msg)
     return matrix, slot
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,20 +26,27 @@ class Parts(NamedTuple):
     """Everything else, ready for JSON."""
 
 
-def write_parts(path: Path, kind: str, parts: Parts, *, overwrite: bool) -> None:
+def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -> None:
     """Write a model of some kind to a folder; whatever happens, the folder is complete or as it was before.
 
     Raises
     ------
     FileExistsError
         There is something at `path`, and it is not to be overwritten, or is no saved model.
+    TypeError
+        `path` is none.
     """
+    path = _folder(path)
     if path.exists() and not (overwrite and (path / _ABOUT).is_file()):
         what = "is no saved model" if overwrite else "exists"
         mend = "Name another folder" if overwrite else "Name another folder, or pass overwrite=True"
         msg = f"{path} {what}. {mend}."
         raise FileExistsError(msg)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"{path} would lie in a file, {error.filename}. Name another folder."
+        raise FileExistsError(msg) from error
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         new = Path(folder) / "new"
         new.mkdir()
@@ -51,12 +59,17 @@ def write_parts(path: Path, kind: str, parts: Parts, *, overwrite: bool) -> None
             **parts.about,
         }
         (new / _ABOUT).write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        if path.exists():
-            path.replace(Path(folder) / "old")
-        new.replace(path)
+        old = Path(folder) / "old"
+        try:
+            if path.exists():
+                path.replace(old)
+            new.replace(path)
+        finally:
+            if old.exists() and not path.exists():  # interrupted in between
+                old.replace(path)
 
 
-def read_parts(path: Path, kind: str) -> Parts:
+def read_parts(path: str | Path, kind: str) -> Parts:
     """The inverse of :func:`write_parts`.
 
     Raises
@@ -65,14 +78,17 @@ def read_parts(path: Path, kind: str) -> Parts:
         There is no such folder.
     ValueError
         It holds no model, one of another kind, one of a newer form, or one that is incomplete or was changed.
+    TypeError
+        `path` is none.
     """
+    path = _folder(path)
     if not path.exists():
         msg = f"there is no {path}. Pass the folder that model.save(path) wrote."
         raise FileNotFoundError(msg)
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         found, form = about.pop("scbignn"), about.pop("format")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         msg = f"{path} is not a model of scbignn. Pass the folder that model.save(path) wrote."
         raise ValueError(msg) from error
     if form != _FORMAT:
@@ -91,6 +107,13 @@ def read_parts(path: Path, kind: str) -> Parts:
     if digests != (_digest(data), _digest(_canonical(about))):
         raise ValueError(damaged)
     return Parts(tensors, about)
+
+
+def _folder(path: str | Path) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        msg = f"path is {path!r}. Pass the name of a folder."
+        raise TypeError(msg)
+    return Path(path)
 
 
 def _canonical(about: dict[str, Any]) -> bytes:

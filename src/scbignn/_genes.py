@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -268,7 +269,8 @@ def check_gene_overlap(
     ValueError
         Fewer genes are there. The message says how many, with examples of both sides, why, and what mends it.
     """
-    if isinstance(min_gene_overlap, bool) or not 0 <= min_gene_overlap <= 1:
+    is_number = isinstance(min_gene_overlap, Real) and not isinstance(min_gene_overlap, bool)
+    if not is_number or not 0 <= min_gene_overlap <= 1:
         msg = f"min_gene_overlap={min_gene_overlap!r} must be a number from 0 to 1. Use for example 0.5."
         raise ValueError(msg)
     model, query = _strings(model_genes), _strings(query_names)

@@ -32,8 +32,8 @@ def choose_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(0, device=torch.device(device))
+    except (RuntimeError, AssertionError, TypeError) as error:
         msg = f'device={str(device)!r} cannot be used ({str(error).splitlines()[0]}). Use device="auto" or "cpu".'
         raise ValueError(msg) from error
     return torch.device(device)

@@ -150,3 +150,10 @@ def test_in_fold_on_request():
     found = fit_anchor(x, y, 3, seed=0, out_of_fold=False)
     machine = LinearSVC(C=found.penalty, random_state=0).fit(x[y >= 0], y[y >= 0])
     np.testing.assert_allclose(found.decisions, machine.decision_function(x), rtol=1e-5, atol=1e-6)
+
+
+def test_where_every_cell_is_known_nothing_is_believed_and_labels_weigh_the_same():
+    y = np.array([0, 0, 0, 1])
+    believed = believe(np.zeros((4, 2)), y, np.random.default_rng(0))
+    np.testing.assert_array_equal(believed.labels, y)
+    np.testing.assert_allclose(believed.weights, [2 / 3, 2 / 3, 2 / 3, 2])

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -611,6 +612,113 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_kept(adata, fast, tmp_path)
     with pytest.raises(ValueError, match="is not a checkpoint"):
         scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint=path)
     assert path.read_text() == "mine"
+
+
+# --- from a reference -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reference():
+    """Other cells of the same types, with other genes at the end."""
+    reference = scbignn.datasets.simulated(n_cells=75, n_genes=40, n_types=3, rng=0)
+    reference.var_names = [*reference.var_names[:32], *(f"other_{number}" for number in range(8))]
+    reference.uns["cell_type_colors"] = ["#000000", "#111111", "#222222", "#333333"]
+    return reference
+
+
+@pytest.mark.parametrize("mode", ["transductive", "inductive"])
+def test_from_a_reference_is_fit_on_the_genes_of_both_and_predict(furnished, reference, fast, contents, mode):
+    before, of_reference, other = contents(furnished), contents(reference), furnished.copy()
+    arguments = {"mode": mode}
+    found = scbignn.tl.annotate(furnished, "cell_type", reference=reference, config=fast, rng=5, **arguments)
+    assert found is None
+    rng = np.random.default_rng(5)
+    model = scbignn.tl.fit(reference[:, :32], "cell_type", config=fast, rng=rng)
+    scbignn.tl.predict(other, model, rng=rng, **arguments)
+    assert contents(furnished) == contents(other)
+    assert {slot: contents(furnished)[slot] for slot in before} == before
+    assert contents(reference) == of_reference
+    assert furnished.uns["scbignn"]["mode"] == mode
+    assert furnished.uns["scbignn"]["gene_overlap"]["share"] == 1.0
+    assert furnished.uns["scbignn"]["model"]["n_vars"] == 32
+    assert list(furnished.uns["scbignn_colors"]) == ["#111111", "#222222", "#333333"]
+
+
+@pytest.mark.parametrize("mode", ["transductive", "inductive"])
+def test_from_a_reference_the_query_needs_no_labels_and_copies(adata, reference, fast, contents, mode):
+    bare = AnnData(adata.X.copy(), obs=adata.obs[[]].copy(), var=adata.var[[]].copy())
+    before = contents(bare)
+    found = scbignn.tl.annotate(bare, "cell_type", reference=reference, mode=mode, config=fast, copy=True)
+    assert contents(bare) == before
+    scbignn.tl.annotate(adata, "cell_type", reference=reference, mode=mode, config=fast)
+    pd.testing.assert_frame_equal(results(found), results(adata), check_exact=True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_from_a_reference_an_error_changes_nothing(furnished, reference, fast, contents, monkeypatch, error):
+    before = contents(furnished), contents(reference)
+    for place in ("tl._learn.annotate_cells", "tl._predict.prediction_slots"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"scbignn.{place}", Interrupts(None, 1, error))
+            with pytest.raises(error):
+                scbignn.tl.annotate(furnished, "cell_type", reference=reference, config=fast)
+        assert (contents(furnished), contents(reference)) == before
+
+
+@pytest.mark.parametrize("names", ["query", "reference", "both"])
+def test_from_a_reference_gene_symbols_are_taken_where_there_are_any(adata, reference, fast, names):
+    plain = adata.copy()
+    for each, whose in ((adata, "query"), (reference, "reference")):
+        if names in {whose, "both"}:
+            each.var["symbol"] = each.var_names
+            each.var_names = [f"{whose}_{number}" for number in range(40)]
+    scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, gene_symbols="symbol")
+    if names != "query":
+        reference.var_names = reference.var["symbol"].to_numpy()
+    scbignn.tl.annotate(plain, "cell_type", reference=reference, config=fast)
+    pd.testing.assert_frame_equal(results(adata), results(plain), check_exact=True)
+
+
+def test_from_a_reference_with_too_few_of_its_genes(adata, reference, fast, contents):
+    query = adata[:, 20:].copy()
+    before = contents(query)
+    with pytest.raises(ValueError, match=r"only 12 of the 40 genes of the model \(30\.0%\)"):
+        scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast)
+    assert contents(query) == before
+    scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast, min_gene_overlap=0.3)
+    assert query.uns["scbignn"]["gene_overlap"]["n_genes"] == 12
+
+
+def test_from_a_reference_on_disk_is_refused_and_a_query_on_disk_is_not(adata, reference, fast, tmp_path):
+    adata.write_h5ad(tmp_path / "adata.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "adata.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"reference is backed .*reference = reference\.to_memory\(\)"):
+        scbignn.tl.annotate(adata, "cell_type", reference=backed, config=fast)
+    for each in (adata, backed):
+        scbignn.tl.annotate(each, "cell_type", reference=reference, mode="inductive", config=fast)
+    pd.testing.assert_frame_equal(results(backed), results(adata), check_exact=True)
+    backed.file.close()
+
+
+def test_from_a_reference_an_interrupted_run_goes_on(adata, reference, fast, tmp_path, monkeypatch):
+    path, whole = tmp_path / "run.safetensors", adata.copy()
+    scbignn.tl.annotate(whole, "cell_type", reference=reference, config=fast)
+    with monkeypatch.context() as patch:
+        patch.setattr("scbignn.annotation._annotate.mean_attention", Interrupts(None, 1))
+        with pytest.raises(KeyboardInterrupt):
+            scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint=path)
+    assert path.exists()
+    scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint=path)
+    assert_same_run(adata, whole)
+    assert not path.exists()
+
+
+def test_from_a_reference_the_log_tells_both_steps(adata, reference, fast, caplog):
+    with caplog.at_level(logging.INFO, "scbignn"):
+        scbignn.tl.annotate(adata, "cell_type", reference=reference, mode="inductive", config=fast)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("scbignn.tl")]
+    assert [line.split(":")[0] for line in lines] == ["fit", "fit", "predict", "predict"]
+    assert "predict: inductive, 60 cells, 100.0 % of the model's genes" in lines[2]
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

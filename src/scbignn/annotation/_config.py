@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -163,13 +164,19 @@ class Config:
             self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
         folds = self.cross_fit_folds
         self._require("cross_fit_folds", _is_count(folds, 0) and folds != 1, "0 or an integer >= 2")
-        self._require("target_sum", self.target_sum is None or self.target_sum > 0, "None or a number above 0")
+        self._require(
+            "target_sum", self.target_sum is None or _is_positive(self.target_sum), "None or a number above 0"
+        )
         for name in ("gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
-            self._require(name, getattr(self, name) > 0, "a number above 0")
+            self._require(name, _is_positive(getattr(self, name)), "a number above 0")
         for name in ("beta", "gene_weight_decay", "cell_weight_decay", "confidence_power"):
-            self._require(name, getattr(self, name) >= 0, "a number of at least 0")
+            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("dropout", "gene_dropout", "validation_fraction", "mask_labels", "label_smoothing"):
-            self._require(name, 0 <= getattr(self, name) < 1, "a number within [0, 1)")
+            self._require(
+                name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
+            )
+        for name in (field.name for field in dataclasses.fields(self) if field.type == "bool"):
+            self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
         for name, choices in _CHOICES.items():
             self._require(name, getattr(self, name) in choices, " or ".join(repr(choice) for choice in choices))
         self._require(
@@ -194,6 +201,14 @@ class Config:
 
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value > 0
 
 
 _COUNTS = (

@@ -111,7 +111,7 @@ class Model:
         FileExistsError
             There is something at `path`, and it is not to be overwritten, or is no saved model.
         """
-        write_parts(Path(path), "annotation", _parts(self), overwrite=overwrite)
+        write_parts(path, "annotation", _parts(self), overwrite=overwrite)
 
     def __repr__(self) -> str:
         n_cells, (n_genes, n_panel) = len(self.reference.y), (len(self.genes), len(self.panel))
@@ -240,10 +240,10 @@ def read_model(path: str | Path) -> Model:
     ValueError
         It holds no model of scbignn, one of a newer version, or one that is incomplete or was changed.
     """
-    tensors, about = read_parts(Path(path), "annotation")
+    tensors, about = read_parts(path, "annotation")
     try:
         return _from_parts(tensors, about)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"{path} does not hold what this version expects of a model ({error!r}). Fit and save it anew."
         raise ValueError(msg) from error
 
@@ -293,6 +293,7 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
         neighbors=Neighbors(arrays["reference.neighbors.indices"], arrays["reference.neighbors.distances"]),
         **{name: arrays.get(f"reference.{name}") for name in _OF_CELLS},
     )
+    reference.x.check_format()
     homophily = Homophily(
         **_with_nan(about["homophily"]),
         learned_per_label=arrays["homophily.learned_per_label"],

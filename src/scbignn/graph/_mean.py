@@ -66,7 +66,7 @@ def choose_engine(backend: Literal["auto", "dgl", "torch"], device: torch.device
     RuntimeError
         `backend="dgl"` and DGL cannot run on `device`.
     """
-    if backend not in {"auto", "dgl", "torch"}:
+    if backend not in ("auto", "dgl", "torch"):
         msg = f'backend={backend!r} is unknown. Use backend="auto", "dgl" or "torch".'
         raise ValueError(msg)
     if backend == "torch":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +14,7 @@ import numpy as np
 from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
-from .._check import check_anndata, check_new_key, gene_names, other_gene_names
+from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of, other_gene_names
 from .._genes import check_gene_overlap
 from ..annotation import Config
 from ._fit import fit, named_genes
@@ -167,23 +170,25 @@ def annotate(
     check_mode(mode)
     if reference is not None:
         check_anndata(adata, in_memory=False)
+        check_writable(adata, copy=copy)
         check_new_key(adata, key_added)
         reference, own, theirs = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
-        rng = np.random.default_rng(rng)
-        model = fit(
-            reference,
-            labels_key,
-            unlabeled_category=unlabeled_category,
-            layer=layer,
-            gene_symbols=theirs,
-            n_top_genes=n_top_genes,
-            n_neighbors=n_neighbors,
-            config=config,
-            device=device,
-            backend=backend,
-            rng=rng,
-            checkpoint=checkpoint,
-        )
+        rng = generator_of(rng)
+        with _said_of_the_reference():
+            model = fit(
+                reference,
+                labels_key,
+                unlabeled_category=unlabeled_category,
+                layer=layer,
+                gene_symbols=theirs,
+                n_top_genes=n_top_genes,
+                n_neighbors=n_neighbors,
+                config=config,
+                device=device,
+                backend=backend,
+                rng=rng,
+                checkpoint=checkpoint,
+            )
         return predict(
             adata,
             model,
@@ -244,11 +249,13 @@ def _shared_genes(
     adata: AnnData, reference: AnnData, gene_symbols: str | None, min_gene_overlap: float
 ) -> tuple[AnnData, str | None, str | None]:
     """The reference with the genes that `adata` has too, and the column of var with the names in each of the two."""
-    check_anndata(reference)
+    with _said_of_the_reference():
+        check_anndata(reference)
     own, theirs = (gene_symbols if gene_symbols in data.var else None for data in (adata, reference))
     if own is None and theirs is None:
         gene_names(adata, gene_symbols)  # raises where a column was asked for
-    reference, names = named_genes(reference, theirs)
+    with _said_of_the_reference():
+        reference, names = named_genes(reference, theirs)
     match = check_gene_overlap(
         names,
         gene_names(adata, own),
@@ -257,3 +264,13 @@ def _shared_genes(
         target="adata.var_names" if own is None else f"adata.var[{own!r}]",
     )
     return reference[:, match.positions >= 0], own, theirs
+
+
+@contextmanager
+def _said_of_the_reference() -> Iterator[None]:
+    """Let messages call it by its name."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        error.args = tuple(re.sub(r"\badata\b", "reference", str(part)) for part in error.args)
+        raise

@@ -16,7 +16,7 @@ import torch
 from anndata import AnnData
 
 from .._adata import read_expression
-from .._check import Expression, Labels, check_anndata, check_n_neighbors, read_labels
+from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
 from .._keys import UNKNOWN
 from .._settings import settings
 from .._training import choose_device
@@ -63,8 +63,9 @@ def learn(
     rate = rejection_rate(reject, false_rejection_rate, labels.names)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
+    checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
-    seed = int(np.random.default_rng(rng).integers(2**31))
+    seed = int(generator_of(rng).integers(2**31))
     x, expression = read_expression(adata, layer)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",
@@ -86,7 +87,7 @@ def learn(
         device=torch_device,
         engine=engine,
         seed=seed,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
     params = {

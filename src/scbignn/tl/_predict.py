@@ -12,7 +12,15 @@ import torch
 from anndata import AnnData
 
 from .._adata import ExpressionRows, in_columns, prediction_slots, write_slots
-from .._check import check_anndata, check_new_key, gene_names, other_gene_names, some
+from .._check import (
+    check_anndata,
+    check_new_key,
+    check_writable,
+    gene_names,
+    generator_of,
+    other_gene_names,
+    some,
+)
 from .._genes import GeneMatch, check_gene_overlap
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
@@ -105,6 +113,7 @@ def predict(
     """
     start = time.perf_counter()
     check_anndata(adata, in_memory=False)
+    check_writable(adata, copy=copy)
     _check_arguments(model, mode, chunk_size)
     check_new_key(adata, key_added)
     rate = rejection_rate(reject, false_rejection_rate, model.labels)
@@ -117,7 +126,7 @@ def predict(
         target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
     )
     torch_device, engine = choose(device, backend)
-    seed = int(np.random.default_rng(rng).integers(2**31))
+    seed = int(generator_of(rng).integers(2**31))
     rows = ExpressionRows(adata, layer)
     logger.info(
         "predict: %s, %d cells, %.1f %% of the model's genes; adata.%s holds %s; on %s, cell graph by %s",
@@ -165,7 +174,7 @@ def check_mode(mode: str) -> None:
     ValueError
         It is not.
     """
-    if mode not in {"transductive", "inductive"}:
+    if mode not in ("transductive", "inductive"):
         msg = f'mode={mode!r} is unknown. Use mode="transductive" or mode="inductive".'
         raise ValueError(msg)
 
