@@ -301,7 +301,7 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
     )
     return Model(
         genes=genes,
-        trust=_trust(arrays, about["calibration"]),
+        trust=_trust(arrays, about.get("calibration")),
         config=Config(**about["config"]),
         views=views,
         gene_weights=below(tensors, "gene_weights"),
