@@ -15,7 +15,7 @@ from .._check import check_anndata, check_new_key, gene_names, other_gene_names
 from .._genes import check_gene_overlap
 from ..annotation import Config
 from ._fit import fit, named_genes
-from ._learn import learn
+from ._learn import check_config, learn, rejection_rate
 from ._predict import check_mode, predict
 
 logger = logging.getLogger(__name__)
@@ -244,6 +244,8 @@ def _from_reference(
     check_anndata(reference)
     check_mode(mode)
     check_new_key(adata, predicting["key_added"])
+    # Before training: what the labels are called is looked at by `predict`.
+    rejection_rate(predicting["reject"], predicting["false_rejection_rate"], [], check_config(fitting["config"]))
     own, theirs = (_column_if_there(data, gene_symbols) for data in (adata, reference))
     if gene_symbols is not None and own is None and theirs is None:
         gene_names(adata, gene_symbols)  # raises

@@ -107,7 +107,7 @@ def predict(
     check_anndata(adata, in_memory=False)
     _check_arguments(model, mode, chunk_size)
     check_new_key(adata, key_added)
-    rate = rejection_rate(reject, false_rejection_rate, model.labels)
+    rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
     names = gene_names(adata, gene_symbols)
     match = check_gene_overlap(
         model.genes,
