@@ -68,6 +68,23 @@ _TINY = {
     "min_count": 1,
 }
 
+#: Small networks of the default method, which learn in a second.
+SIZES = {
+    "n_top_genes": 30,
+    "gene_width": 8,
+    "width": 8,
+    "n_heads": 2,
+    "n_cell_layers": 2,
+    "n_neighbors": 5,
+    "pretrain_epochs": 3,
+    "pretrain_updates": 1,
+    "m_step_updates": 20,
+    "batch_size": 16,
+}
+SMALL = Config(**SIZES)
+#: Hardly trained, for what needs no learning.
+FAST = Config(**SIZES | {"m_step_updates": 2, "anchor_refits": 0})
+
 
 def tiny(**changes: object) -> Config:
     return Config(**{**_TINY, **changes})

@@ -1,6 +1,6 @@
 import pytest
 
-from scbignn._keys import AnnotationKeys, column_names
+from scbignn._keys import AnnotationKeys, AuditKeys, BackOffKeys, column_names, is_annotation, is_audit, is_back_off
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,23 @@ def test_column_names_are_writable_and_distinct(labels, expected):
     assert not any("/" in name for name in names)
 
 
-def test_every_slot_carries_the_key_and_is_listed():
-    keys = AnnotationKeys("mine")
-    names = [name for below in keys.slots.values() for name in below]
-    assert len(names) == 12
-    assert len(set(names)) == 11  # the key itself names a slot in obs and one in uns
+@pytest.mark.parametrize(("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3)])
+def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
+    keys = kind("mine")
+    slots = [(attribute, name) for attribute, names in keys.slots.items() for name in names]
+    assert len(set(slots)) == len(slots) == n_slots
+    names = {name for _, name in slots}
     assert all("mine" in name for name in names)
-    properties = {name for name, value in vars(AnnotationKeys).items() if isinstance(value, property)} - {"slots"}
-    assert {getattr(keys, name) for name in properties} | {keys.key} == set(names)
+    properties = {name for name, value in vars(kind).items() if isinstance(value, property)} - {"slots"}
+    assert {getattr(keys, name) for name in properties} | {keys.key} == names
+
+
+def test_runs_are_told_apart():
+    runs = {"gene_importance": 1, "params": {}}, {"noise_rate": 0.1}, {"threshold": 0.8, "tree": 1}
+    for told in (is_annotation, is_audit, is_back_off):
+        assert not any(told(other) for other in (None, 3, "noise_rate", {}))
+    assert [[told(run) for run in runs] for told in (is_annotation, is_audit, is_back_off)] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]

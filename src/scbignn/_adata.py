@@ -230,12 +230,15 @@ def reject(
     Raises
     ------
     ValueError
-        The run was not cross-fitted, or has no components, so nothing tells which cells are strange.
+        No labelled cell was cross-fitted, or the run has no components, so nothing tells which cells are strange.
     """
     if false_rejection_rate is None:
         return None
     if trust is None:
-        msg = "no labelled cell was cross-fitted, so nothing can be rejected. Use reject=None, or cross_fit_folds=3."
+        msg = (
+            "no label has two labelled cells, one to score and one to score it by, so nothing can be rejected. Label more "
+            "cells, or leave out reject and false_rejection_rate."
+        )
         raise ValueError(msg)
     thresholds = trust.thresholds(false_rejection_rate)
     return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)

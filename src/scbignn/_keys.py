@@ -33,6 +33,11 @@ def is_audit(run: object) -> bool:
     return isinstance(run, Mapping) and "noise_rate" in run
 
 
+def is_back_off(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.back_off`."""
+    return isinstance(run, Mapping) and "threshold" in run and "tree" in run
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""
@@ -128,3 +133,21 @@ class AuditKeys:
     def suggested(self) -> str:
         """obs: the most probable other label."""
         return f"{self.key}_suggested"
+
+
+@dataclass(frozen=True)
+class BackOffKeys:
+    """Slots of `tl.back_off`."""
+
+    key: str
+    """obs: label of any level; uns: tree and threshold."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"obs": [self.key, self.confidence], "uns": [self.key]}
+
+    @property
+    def confidence(self) -> str:
+        """obs: probability of the label."""
+        return f"{self.key}_confidence"

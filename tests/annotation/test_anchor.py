@@ -6,6 +6,7 @@ from sklearn.svm import LinearSVC
 from small import labelled
 
 from scbignn.annotation import Believed, _anchor, believe, fit_anchor
+from scbignn.annotation._anchor import Linear
 
 
 def test_unlabelled_cells_are_decided_by_a_machine_of_all_labelled_ones():
@@ -157,3 +158,59 @@ def test_where_every_cell_is_known_nothing_is_believed_and_labels_weigh_the_same
     believed = believe(np.zeros((4, 2)), y, np.random.default_rng(0))
     np.testing.assert_array_equal(believed.labels, y)
     np.testing.assert_allclose(believed.weights, [2 / 3, 2 / 3, 2 / 3, 2])
+
+
+def test_linear_decisions_by_their_definition():
+    rng = np.random.default_rng(0)
+    x = sp.random(20, 7, 0.4, format="csr", random_state=0, dtype=np.float32)
+    machine = Linear(rng.normal(size=(3, 7)).astype(np.float32), rng.normal(size=3).astype(np.float32))
+    expected = x.toarray().astype(np.float64) @ machine.weights.T + machine.bias
+    for cells in (x, x.toarray()):
+        found = machine(cells)
+        assert (found.shape, found.dtype, type(found)) == ((20, 3), np.float32, np.ndarray)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_machine_is_that_of_all_labelled_cells(n_labels):
+    x, y = labelled(60, n_labels=n_labels)
+    found = fit_anchor(x, y, n_labels, seed=0)
+    assert found.machine.weights.shape == (n_labels, 12)
+    assert found.machine.bias.shape == (n_labels,)
+    assert found.machine.weights.dtype == found.machine.bias.dtype == np.float32
+    np.testing.assert_array_equal(found.machine(x)[y < 0], found.decisions[y < 0])
+    assert (found.machine(x)[y >= 0] != found.decisions[y >= 0]).any()
+    in_fold = fit_anchor(x, y, n_labels, seed=0, out_of_fold=False)
+    np.testing.assert_array_equal(in_fold.machine(x), in_fold.decisions)
+
+
+def test_machine_decides_against_a_label_that_no_cell_has():
+    x, y = labelled(60)
+    machine = fit_anchor(x, np.where(y == 1, -1, y), 3, seed=0).machine
+    assert not machine.weights[1].any()
+    assert machine.bias[1] == -1
+
+
+def test_accuracy_is_that_of_held_out_cells():
+    x, y = labelled(90, hidden=0.2)
+    x = x + sp.random(90, 12, 0.9, format="csr", random_state=0) * 4  # so that some are wrong
+    found = fit_anchor(x, y, 3, seed=0)
+    known = y >= 0
+    assert found.accuracy == np.mean(found.decisions[known].argmax(1) == y[known])
+    assert 0.3 < found.accuracy < 1
+
+
+def test_a_labels_only_cell_has_no_part_in_the_accuracy():
+    """Its decisions are in-fold."""
+    rng = np.random.default_rng(0)
+    x, y = sp.csr_matrix(rng.normal(size=(61, 300))), np.append(rng.integers(2, size=60), 2)
+    found = fit_anchor(x, y, 3, seed=0)
+    assert found.decisions[60].argmax() == 2
+    assert found.accuracy == np.mean(found.decisions[:60].argmax(1) == y[:60])
+
+
+def test_accuracy_is_nan_where_nothing_is_held_out():
+    x, y = labelled(30, hidden=1.0)
+    assert np.isnan(fit_anchor(x, y, 3, seed=0).accuracy)
+    x, y = labelled(60)
+    assert np.isnan(fit_anchor(x, y, 3, seed=0, out_of_fold=False).accuracy)

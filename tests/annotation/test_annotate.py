@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import reference
@@ -6,7 +8,19 @@ import torch
 from small import CPU, tiny
 
 from scbignn._settings import settings
-from scbignn.annotation import annotate_cells, fit, mean_attention, normalize, raw_neighbors, top_variance_genes
+from scbignn.annotation import (
+    _annotate,
+    _evidence,
+    annotate_cells,
+    choose_target_sum,
+    fit,
+    fit_anchor,
+    mean_attention,
+    normalize,
+    raw_neighbors,
+    top_variance_genes,
+    unit_rows,
+)
 from scbignn.graph import homophily, homophily_per_label
 
 
@@ -125,3 +139,115 @@ def test_raw_neighbours_are_those_of_all_principal_components():
     left, size, _ = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
     expected = reference.distances(left[:, :19] * size[:19])
     np.testing.assert_allclose(found.distances, np.sort(expected, axis=1)[:, :4], rtol=1e-3)
+
+
+# --- s of the normalisation -----------------------------------------------------------------------------------------
+
+
+def open_sum(**changes):
+    return tiny(**{"target_sum": None, "unit_rows": True, **changes})
+
+
+def squashed(n=90, m=30, seed=0):
+    """Types differ in how strongly one gene is expressed beside genes that are only noise: a large s hides that."""
+    rng = np.random.default_rng(seed)
+    kind = np.arange(n) % 2
+    x = rng.poisson(np.full((n, m), 30.0))
+    x[:, 10:] = rng.poisson(0.5, (n, m - 10)) * rng.integers(1, 3, (n, m - 10))
+    x[:, 0] = rng.poisson(np.where(kind, 48, 30))
+    y = np.where(np.arange(n) < 60, kind, -1).astype(np.int64)
+    return sp.csr_matrix(x, dtype=np.float32), y
+
+
+def machines(x, y, *, unit=True):
+    """The linear machine for each s, by its own functions."""
+    made = {s: normalize(x, s) for s in (1e4, 1e3)}
+    return {s: fit_anchor(unit_rows(z) if unit else z, y, 3, seed=0) for s, z in made.items()}
+
+
+def test_the_smaller_sum_is_taken_where_it_tells_labels_apart_better():
+    x, y = squashed()
+    alone = machines(x, y)
+    assert alone[1e3].accuracy > alone[1e4].accuracy
+    config, anchor = choose_target_sum(x, y, 3, open_sum(), seed=0)
+    assert config == open_sum(target_sum=1e3)
+    np.testing.assert_array_equal(anchor.decisions, alone[1e3].decisions)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "chosen"),
+    [((0.8, 0.9), 1e3), ((0.9, 0.8), 1e4), ((0.9, 0.9), 1e4), ((np.nan, np.nan), 1e4)],
+)
+@pytest.mark.parametrize("unit", [True, False])
+def test_the_better_sum_is_taken_and_of_equals_ten_thousand(monkeypatch, accuracies, chosen, unit):
+    x, y = counts()
+    seen, left = [], list(accuracies)
+
+    def fitted(z, *given, **named):
+        seen.append(z)
+        return dataclasses.replace(fit_anchor(z, *given, **named), accuracy=left.pop(0))
+
+    monkeypatch.setattr(_annotate, "fit_anchor", fitted)
+    config, anchor = choose_target_sum(x, y, 3, open_sum(unit_rows=unit), seed=0)
+    assert config.target_sum == chosen
+    for s, z in zip((1e4, 1e3), seen, strict=True):
+        expected = normalize(x, s)
+        np.testing.assert_array_equal(z.toarray(), (unit_rows(expected) if unit else expected).toarray())
+    np.testing.assert_array_equal(anchor.decisions, machines(x, y, unit=unit)[chosen].decisions)
+
+
+def test_only_labelled_cells_choose():
+    x, y = squashed()
+    dense = x.toarray()
+    dense[y < 0] = np.random.default_rng(1).poisson(5, dense[y < 0].shape) + 1
+    one, other = (choose_target_sum(sp.csr_matrix(z), y, 3, open_sum(), seed=0)[1] for z in (x.toarray(), dense))
+    np.testing.assert_array_equal(one.decisions[y >= 0], other.decisions[y >= 0])
+
+
+@pytest.mark.parametrize("target_sum", [1e6, 500.0])
+def test_a_sum_that_is_given_is_used_as_it_is(monkeypatch, target_sum):
+    x, y = counts()
+    monkeypatch.setattr(_annotate, "fit_anchor", None)  # not called
+    config = tiny(target_sum=target_sum)
+    assert choose_target_sum(x, y, 3, config, seed=0) == (config, None)
+    found = run(config, x, y)
+    assert found.config == config
+    np.testing.assert_array_equal(found.x.toarray(), normalize(x, target_sum)[:, found.genes].toarray())
+
+
+def test_the_run_says_which_sum_was_used():
+    x, y = squashed()
+    found = run(open_sum(), x, y)
+    assert found.config == open_sum(target_sum=1e3)
+    given = run(open_sum(target_sum=1e3), x, y)
+    np.testing.assert_array_equal(found.fit.p, given.fit.p)
+    np.testing.assert_array_equal(found.x.toarray(), given.x.toarray())
+
+
+@pytest.mark.parametrize("target_sum", [None, 1e4])
+def test_the_machine_is_handed_on_and_not_fitted_twice(monkeypatch, target_sum):
+    x, y = counts()
+    widths = []
+
+    def fitted(z, *given, **named):
+        widths.append(z.shape[1])
+        return fit_anchor(z, *given, **named)
+
+    monkeypatch.setattr(_annotate, "fit_anchor", fitted)
+    monkeypatch.setattr(_evidence, "fit_anchor", fitted)
+    config = open_sum(target_sum=target_sum, anchor=True)
+    found = run(config, x, y)
+    # One a sum on the 20 genes, and then one on genes and mean components of neighbours.
+    assert [width for width in widths if width == 20] == [20] * (2 if target_sum is None else 1)
+    assert len(widths) == (3 if target_sum is None else 2)
+    expected = run(dataclasses.replace(config, target_sum=found.config.target_sum), x, y)
+    np.testing.assert_array_equal(found.evidence.gene_decisions, expected.evidence.gene_decisions)
+    np.testing.assert_array_equal(found.fit.p, expected.fit.p)
+
+
+def test_cross_fitted_only_where_asked():
+    x, y = counts()
+    assert run(tiny(), x, y).cross_fitted is None
+    found = run(tiny(cross_fit_folds=2), x, y)
+    np.testing.assert_array_equal(np.isfinite(found.cross_fitted).all(1), y >= 0)
+    np.testing.assert_array_equal(found.fit.p, run(tiny(), x, y).fit.p)

@@ -91,7 +91,7 @@ def annotate_cells(
         x = unit_rows(x)
     genes = choose_genes(x, y, config)
     evidence = None
-    if config.anchor or "components" in (config.cell_input, config.graph_from):
+    if config.has_components:
         evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
     x = x[:, genes].tocsr()
     found = fit(

@@ -157,6 +157,11 @@ class Config:
         """
         return cls(**(_PAPER | changes))
 
+    @property
+    def has_components(self) -> bool:
+        """Whether linear methods look at the cells first, in principal components; see `Evidence`."""
+        return self.anchor or "components" in {self.cell_input, self.graph_from}
+
     def __post_init__(self) -> None:
         for name in _COUNTS:
             self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")

@@ -27,19 +27,24 @@ def cross_fit(
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
 
-    Decisions of the anchors are out of fold as they are. Where p sees no more of q than pseudo-labels, q trains only
-    once, and nothing that it believes of a fold is believed; else the whole of EM runs again for each fold.
+    Where p sees no more of q than pseudo-labels, q is not trained again, and what it believes of the fold does not
+    count; else the whole of EM runs again for each fold. The evidence is not gathered again: decisions about labelled
+    cells are out of fold as they are.
+
+    A fold's labels are not gone without a trace: they had a part in the choice of genes and of s, in the labels that
+    anchors believe where labels are few, and, where q is not trained again, in what it believes of other cells.
 
     Parameters
     ----------
     x, y, n_labels, config, device, engine, seed, evidence
         As in :func:`scbignn.annotation.fit`.
     found
-        What that gave.
+        What that gave. It stays as it is.
 
     Returns
     -------
-    Float32, shape (N, C): NaN for unlabelled cells, and for a label's only cell, whose label cannot be spared.
+    Float32, shape (N, C): NaN for unlabelled cells, and for a label's only cell, whose label cannot be spared. Nothing
+    is calibrated yet.
     """
     p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
     labelled = np.flatnonzero(y >= 0)

@@ -16,18 +16,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trust:
-    """What labelled cells say of answers about others: C labels, L labelled cells."""
+    """What labelled cells say of answers about others: C labels, L labelled cells that were cross-fitted."""
 
     calibration: Calibration
     shapes: LabelShapes | None
-    """Where labelled cells lie; None where the config has no components."""
+    """Where labelled cells lie: among components, or among their directions where answers are about the run's own cells;
+    None where the config has no components."""
     novelty: np.ndarray | None
     """(L,) float32, scores of labelled cells as if they had no label."""
     predicted: np.ndarray
     """(L,) int64, the labels that cross-fitted p gives them."""
 
     def score(self, components: np.ndarray, cell_decisions: np.ndarray) -> np.ndarray | None:
-        """How strange cells are that were not in the run, (n, F), (n, C) -> (n,) float32; None without components."""
+        """How strange cells are that were not in the run; None where the config has no components.
+
+        Each by itself, and by distances among components as they are: for trust with ``of_its_own=False``.
+
+        Parameters
+        ----------
+        components
+            Their components, shape (n, F).
+        cell_decisions
+            Decisions of the machine on a cell and the mean of its neighbours, shape (n, C).
+
+        Returns
+        -------
+        Float32, shape (n,).
+        """
         if self.shapes is None:
             return None
         return novelty_score(self.shapes.distances(components), cell_decisions)
@@ -38,7 +53,8 @@ class Trust:
         Raises
         ------
         ValueError
-            The config has no components, so nothing tells which cells are strange; or the rate is not within (0, 1).
+            The config has no components, so nothing tells which cells are strange; or the rate is neither a number
+            within (0, 1) nor "auto".
         """
         if self.novelty is None:
             msg = "this config has no components to tell strange cells by. Use reject=None, or Config(anchor=True)."
@@ -56,14 +72,15 @@ def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust |
         The run.
     of_its_own
         Whether answers are about unlabelled cells of the run itself. Strange ones among them come in company, so their
-        neighbours count too, and directions of the components tell them apart better than the components do.
+        neighbours count too, and directions of the components (rows of length 1) tell them apart better than the
+        components do.
     seed
         Deals cells to the folds of the calibration.
 
     Returns
     -------
-    Trust, or None where the run was not cross-fitted or no cell could be; and the scores of all N cells, float32, or
-    None where there is no trust, or the config has no components.
+    Trust, or None where the run was not cross-fitted, or no label has two cells; and the scores of all N cells, float32,
+    a labelled cell's as if it had no label, or None where there is no trust, or the config has no components.
     """
     y, evidence, cross_fitted = found.y, found.evidence, found.cross_fitted
     known = np.empty(0, dtype=np.int64)

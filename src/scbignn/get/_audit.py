@@ -20,21 +20,23 @@ def audit(
     key
         The `key_added` of the audit.
     n_cells
-        Return only so many.
+        Return only the first so many cells. Not used with `per_label`.
     per_label
         Return a row a label instead.
 
     Returns
     -------
     DataFrame
-        With cell names as index and the columns `given` (object) and `suggested` (categorical), the labels, and
-        `wrong` (float32), the probability that the given one is wrong. With `per_label` the index is the label, and the
-        columns are `n_cells`, `expected_wrong` and `suggested_instead`, most expected wrong labels first.
+        With cell names as index and the columns `given` (object), the label as it now stands in `adata.obs`;
+        `suggested` (categorical), the most probable other label; and `wrong` (float32), the probability that the label
+        given at the audit is wrong. With `per_label` the index is the label, and the columns are `n_cells`, the cells
+        audited; `expected_wrong`, how many of their labels are expected to be wrong; and `suggested_instead`, the label
+        most suggested in their place, "" where no cell was audited; most expected wrong labels first.
 
     Raises
     ------
     KeyError
-        `adata` holds no such audit.
+        `adata` holds no such audit, or the column of labels is gone.
     """
     keys, found = AuditKeys(key), adata.uns.get(key)
     if not is_audit(found):
@@ -45,9 +47,13 @@ def audit(
         raise KeyError(msg)
     if per_label:
         return found["per_label"].sort_values("expected_wrong", ascending=False, kind="stable")
+    labels_key = found["labels_key"]
+    if labels_key not in adata.obs:
+        msg = f"adata.obs has no column {labels_key!r}, whose labels were audited. Put it back, or audit anew."
+        raise KeyError(msg)
     table = pd.DataFrame(
         {
-            "given": adata.obs[found["labels_key"]].astype(object),
+            "given": adata.obs[labels_key].astype(object),
             "suggested": adata.obs[keys.suggested],
             "wrong": adata.obs[keys.wrong],
         }

@@ -18,7 +18,7 @@ from .._check import check_anndata, check_new_key, check_writable, gene_names, g
 from .._genes import check_gene_overlap
 from ..annotation import Config
 from ._fit import fit, named_genes
-from ._learn import learn
+from ._learn import check_config, learn, rejection_rate
 from ._predict import check_mode, predict
 
 logger = logging.getLogger(__name__)
@@ -172,6 +172,8 @@ def annotate(
         check_anndata(adata, in_memory=False)
         check_writable(adata, copy=copy)
         check_new_key(adata, key_added)
+        # Before training: what the labels are called is looked at by `predict`.
+        rejection_rate(reject, false_rejection_rate, [], check_config(config))
         reference, own, theirs = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
         rng = generator_of(rng)
         with _said_of_the_reference():

@@ -60,8 +60,8 @@ def learn(
     """Check everything, read, and train; `verb` is what the log calls it. Nothing is written to `adata`."""
     check_anndata(adata)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
-    rate = rejection_rate(reject, false_rejection_rate, labels.names)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
+    rate = rejection_rate(reject, false_rejection_rate, labels.names, config)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
@@ -117,16 +117,17 @@ def check_config(config: Config | None, **changes: object) -> Config:
 
 
 def rejection_rate(
-    reject: str | None, false_rejection_rate: float | None, names: list[str]
+    reject: str | None, false_rejection_rate: float | None, names: list[str], config: Config
 ) -> float | Literal["auto"] | None:
     """The rate that both arguments ask for; None where nothing is to be rejected.
 
     Raises
     ------
     ValueError
-        One of them is not what it can be, or a label has the name that rejected cells get.
+        One of them is not what it can be, a label has the name that rejected cells get, or with this config nothing
+        tells which cells are strange.
     """
-    if reject not in {None, "auto"}:
+    if reject is not None and not (isinstance(reject, str) and reject == "auto"):
         msg = f'reject={reject!r} is unknown. Use reject="auto", or false_rejection_rate=0.05.'
         raise ValueError(msg)
     rate = reject if false_rejection_rate is None else false_rejection_rate
@@ -137,6 +138,16 @@ def rejection_rate(
         raise ValueError(msg)
     if UNKNOWN in names:
         msg = f"a label is called {UNKNOWN!r}, as rejected cells would be. Rename it, or use reject=None."
+        raise ValueError(msg)
+    lacking = [] if config.cross_fit_folds else ["cross_fit_folds=0, so no labelled cell is scored without its label"]
+    lacking += (
+        [] if config.has_components else ["anchor=False and no components, so nothing tells which cells are strange"]
+    )
+    if lacking:
+        msg = (
+            f"nothing can be rejected with this config: it has {', and '.join(lacking)}. Leave out reject and "
+            "false_rejection_rate, or use Config(cross_fit_folds=3, anchor=True)."
+        )
         raise ValueError(msg)
     return rate
 

@@ -116,7 +116,7 @@ def predict(
     check_writable(adata, copy=copy)
     _check_arguments(model, mode, chunk_size)
     check_new_key(adata, key_added)
-    rate = rejection_rate(reject, false_rejection_rate, model.labels)
+    rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
     names = gene_names(adata, gene_symbols)
     match = check_gene_overlap(
         model.genes,

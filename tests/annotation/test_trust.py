@@ -1,0 +1,140 @@
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small import CPU
+
+from scbignn.annotation import Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
+from scbignn.graph import nearest_neighbors
+
+N, C = 120, 3
+
+
+@pytest.fixture
+def found():
+    """What `trust_of` reads of a run: 80 of 120 cells labelled, two of which were not cross-fitted."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(N) % C
+    y = np.where(np.arange(N) < 80, kind, -1)
+    components = rng.normal(size=(C, 4))[kind] * 3 + rng.normal(size=(N, 4))
+    decisions = np.where(np.arange(C) == kind[:, None], 1.0, -1.0) + rng.normal(size=(N, C)) / 2
+    p = rng.dirichlet(np.ones(C), size=N) + np.eye(C)[kind]
+    cross_fitted = (p / p.sum(1, keepdims=True)).astype(np.float32)
+    cross_fitted[80:] = cross_fitted[[7, 8]] = np.nan
+    components, decisions = components.astype(np.float32), decisions.astype(np.float32)
+    neighbors = nearest_neighbors(components, 5, device=CPU)
+    evidence = SimpleNamespace(components=components, cell_decisions=decisions)
+    return SimpleNamespace(y=y, evidence=evidence, cross_fitted=cross_fitted, fit=SimpleNamespace(neighbors=neighbors))
+
+
+@pytest.fixture
+def known():
+    return np.setdiff1d(np.arange(80), [7, 8])
+
+
+def changed(found, **changes):
+    return SimpleNamespace(**{**vars(found), **changes})
+
+
+@pytest.mark.parametrize("of_its_own", [True, False])
+def test_calibration_is_that_of_the_cross_fitted_cells(found, known, of_its_own):
+    trust, score = trust_of(found, of_its_own=of_its_own, seed=3)
+    assert trust.calibration == calibrate(found.cross_fitted[known], found.y[known], seed=3)
+    np.testing.assert_array_equal(trust.predicted, found.cross_fitted[known].argmax(1))
+    assert (score.shape, score.dtype) == ((N,), np.float32)
+    np.testing.assert_array_equal(trust.novelty, score[known])
+
+
+def test_the_seed_deals_the_folds_of_the_calibration(found):
+    one, other = (trust_of(found, of_its_own=True, seed=seed)[0].calibration for seed in (0, 1))
+    assert one.temperature == other.temperature
+    assert one.after != other.after
+
+
+def test_cells_that_come_later_are_scored_among_components(found):
+    _, score = trust_of(found, of_its_own=False, seed=0)
+    points, decisions = found.evidence.components, found.evidence.cell_decisions
+    distances = label_shapes(points, found.y, C).distances(points, found.y)
+    np.testing.assert_array_equal(score, novelty_score(distances, decisions))
+
+
+def test_cells_of_the_run_are_scored_among_directions_and_in_company(found):
+    _, score = trust_of(found, of_its_own=True, seed=0)
+    points = found.evidence.components
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    distances = label_shapes(points, found.y, C).distances(points, found.y)
+    expected = novelty_score(distances, found.evidence.cell_decisions, found.fit.neighbors)
+    np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+
+def test_length_of_the_components_does_not_matter_to_cells_of_the_run(found):
+    longer = SimpleNamespace(
+        components=found.evidence.components * np.float32(2) ** (np.arange(N) % 5)[:, None],
+        cell_decisions=found.evidence.cell_decisions,
+    )
+    one, other = (trust_of(run, of_its_own=True, seed=0)[1] for run in (found, changed(found, evidence=longer)))
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cell_without_components(found):
+    components = found.evidence.components.copy()
+    components[100] = 0
+    evidence = SimpleNamespace(components=components, cell_decisions=found.evidence.cell_decisions)
+    _, score = trust_of(changed(found, evidence=evidence), of_its_own=True, seed=0)
+    assert np.isfinite(score).all()
+
+
+def test_score_of_new_cells_is_what_it_would_be_in_the_run_without_a_label(found):
+    trust, score = trust_of(found, of_its_own=False, seed=0)
+    new = trust.score(found.evidence.components[80:], found.evidence.cell_decisions[80:])
+    assert (new.shape, new.dtype) == ((40,), np.float32)
+    np.testing.assert_allclose(new, score[80:], rtol=1e-6)
+    far = trust.score(found.evidence.components[80:] + 50, found.evidence.cell_decisions[80:])
+    assert far.min() > score.max()
+
+
+def test_thresholds_are_those_of_labelled_cells(found):
+    trust, _ = trust_of(found, of_its_own=True, seed=0)
+    for rate in (0.1, 0.3, "auto"):
+        expected = rejection_thresholds(trust.novelty, trust.predicted, C, false_rejection_rate=rate)
+        assert trust.thresholds(rate) == expected
+    found_at = trust.thresholds(0.1)
+    assert found_at.false_rejection_rate == 0.1
+    assert sum(found_at.n_cells) == 78
+    assert trust.thresholds("auto").false_rejection_rate == 0.05
+    assert found_at.reject(trust.novelty, trust.predicted).mean() <= 0.1
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.5, 3, "often", np.nan])
+def test_rates_that_are_none(found, rate):
+    with pytest.raises(ValueError, match=r"within \(0, 1\)"):
+        trust_of(found, of_its_own=True, seed=0)[0].thresholds(rate)
+
+
+def test_a_run_that_was_not_cross_fitted_has_no_trust(found):
+    assert trust_of(changed(found, cross_fitted=None), of_its_own=True, seed=0) == (None, None)
+    nothing = np.full_like(found.cross_fitted, np.nan)
+    assert trust_of(changed(found, cross_fitted=nothing), of_its_own=False, seed=0) == (None, None)
+
+
+@pytest.mark.parametrize("of_its_own", [True, False])
+def test_without_components_probabilities_are_calibrated_and_nothing_is_strange(found, known, of_its_own):
+    trust, score = trust_of(changed(found, evidence=None), of_its_own=of_its_own, seed=0)
+    assert score is None
+    assert (trust.shapes, trust.novelty) == (None, None)
+    assert trust.calibration == calibrate(found.cross_fitted[known], found.y[known], seed=0)
+    assert trust.score(np.ones((2, 4)), np.ones((2, C))) is None
+    with pytest.raises(ValueError, match=r"no components .*Config\(anchor=True\)"):
+        trust.thresholds(0.05)
+
+
+def test_nothing_of_the_run_is_changed(found):
+    arrays = found.y, found.cross_fitted, found.evidence.components, found.evidence.cell_decisions
+    before = [array.copy() for array in arrays]
+    trust, _ = trust_of(found, of_its_own=True, seed=0)
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trust.shapes = None
+    assert isinstance(trust, Trust)
