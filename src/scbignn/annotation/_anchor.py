@@ -160,7 +160,8 @@ def believe(decisions: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> B
     weights = np.where(known, 1.0, softmax(LOGIT_SCALE * decisions, axis=1).max(1) ** 2)
     weights[rng.permutation(np.flatnonzero(~known))[_MOST_BELIEVED:]] = 0
     weights /= np.bincount(labels, weights=weights)[labels]
-    weights[~known] *= _BELIEVED_WEIGHT * weights[known].sum() / weights[~known].sum()
+    if not known.all():
+        weights[~known] *= _BELIEVED_WEIGHT * weights[known].sum() / weights[~known].sum()
     return Believed(labels, weights * (known.sum() / weights.sum()))
 
 
