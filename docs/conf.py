@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from importlib.metadata import metadata
+from pathlib import Path
 
 # -- Project ----------------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,27 @@ exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints", "Thumbs
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # notebooks are kept with their outputs
+
+# -- Tutorials --------------------------------------------------------------------------------------------------------
+
+# Sphinx reads nothing outside of its folder. A copy that has not changed is left alone, so that its page is, too.
+copies = Path(__file__).parent / "tutorials"
+copies.mkdir(exist_ok=True)
+notebooks = {path.name: path.read_bytes() for path in (Path(__file__).parent.parent / "tutorials").glob("*.ipynb")}
+for copy in copies.glob("*.ipynb"):
+    if copy.name not in notebooks:
+        copy.unlink()
+for name, notebook in notebooks.items():
+    if not (copies / name).exists() or (copies / name).read_bytes() != notebook:
+        (copies / name).write_bytes(notebook)
+
+# Notebooks are kept without outputs and run here: a tutorial that fails, fails the build. The cache knows a notebook by
+# its code cells, not scbignn by its source: remove `.jupyter_cache` beside the output to run them anew.
+nb_execution_mode = "cache"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, in the notebooks' kernels
 
 # -- The API ----------------------------------------------------------------------------------------------------------
 

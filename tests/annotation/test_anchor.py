@@ -101,6 +101,13 @@ def test_labels_weigh_the_same_whatever_their_number():
     assert unknown.sum() == 98
 
 
+def test_where_all_are_known_there_is_nothing_to_believe():
+    y = np.array([0, 0, 1])
+    found = believe(np.zeros((3, 2)), y, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.labels, y)
+    np.testing.assert_allclose(found.weights, [0.75, 0.75, 1.5])
+
+
 def test_believed_labels_are_trained_on():
     x, y = labelled(90, hidden=0.8)
     everyone = np.arange(90) % 3

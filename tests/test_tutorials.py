@@ -1,0 +1,124 @@
+"""What the tutorials and the documentation say is code names only what exists; the documentation runs the tutorials."""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import scbignn
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def name_of(path):
+    return path.name
+
+
+def code_of(path):
+    """The Python of a notebook, or of the blocks of a page, as one string a cell or block."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+
+
+def dotted(node):
+    """`a.b.c` of an attribute chain, or ''."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def find(name):
+    """What a name stands for; raises where there is none, or where it is not public."""
+    found = scbignn
+    for part in name.split(".")[1:]:
+        if part.startswith("_") and part != "__version__":
+            raise AttributeError(name)
+        if inspect.ismodule(found) and part not in found.__all__:
+            raise AttributeError(name)
+        found = getattr(found, part)
+    return found
+
+
+def breaches(code):
+    """Names of this package that are not public or take no such argument, and private modules imported."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            base = getattr(node, "module", None) or ""
+            for alias in node.names:
+                parts = [*filter(None, base.split(".")), *alias.name.split(".")]
+                if any(part.startswith("_") for part in parts):
+                    yield ".".join(parts)
+        if isinstance(node, ast.Attribute) and dotted(node).startswith("scbignn."):
+            try:
+                find(dotted(node))
+            except AttributeError:
+                yield dotted(node)
+        if isinstance(node, ast.Call) and dotted(node.func).startswith("scbignn."):
+            try:
+                parameters = inspect.signature(find(dotted(node.func))).parameters
+            except AttributeError:
+                continue
+            for keyword in node.keywords:
+                if keyword.arg not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                    yield f"{dotted(node.func)}({keyword.arg}=)"
+
+
+@pytest.fixture(autouse=True)
+def needs_tutorials():
+    if not NOTEBOOKS:
+        pytest.skip("an installed package carries no tutorials")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_notebooks_are_kept_without_outputs(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_notebooks_say_what_their_data_are(path):
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert "a stand-in" in text
+    assert "made by correlation" in text
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *PAGES], ids=name_of)
+def test_code_names_what_exists(path):
+    assert [breach for code in code_of(path) for breach in breaches(code)] == []
+
+
+def test_notebooks_are_on_the_page_of_tutorials():
+    page = (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^tutorials/(\w+)$", page, flags=re.MULTILINE)
+    assert sorted(listed) == [path.stem for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize(
+    ("code", "breach"),
+    [
+        ("scbignn.tl.transfer(adata)", "scbignn.tl.transfer"),
+        ("scbignn.tl.fit(adata, label_key='a')", "scbignn.tl.fit(label_key=)"),
+        ("scbignn._check.some([1])", "scbignn._check.some"),
+        ("from scbignn._adata import write_slots", "scbignn._adata.write_slots"),
+        ("scbignn.settings.colour", "scbignn.settings.colour"),
+    ],
+)
+def test_breaches_are_found(code, breach):
+    assert breach in list(breaches(code))
+
+
+def test_public_names_pass():
+    code = "model = scbignn.tl.fit(adata, labels_key='a', rng=1)\nscbignn.annotation.Config.paper(n_layers=2)"
+    assert importlib.import_module("scbignn.annotation").Config.paper
+    assert list(breaches(code)) == []
