@@ -17,6 +17,7 @@ LIGHT = tiny(
     pseudo_labels="soft",
     validation_fraction=0.0,
     cross_fit_folds=3,
+    anchor_refits=0,
 )
 FULL = {
     "graph from h": dataclasses.replace(LIGHT, graph_from="h"),
@@ -34,7 +35,7 @@ def start(config, **data):
 
 
 def run(config, x, y, evidence, found):
-    return cross_fit(x, y, 3, config, evidence=evidence, found=found, **WHERE)
+    return cross_fit(x, y, 3, config, evidence=evidence, expression=x, found=found, **WHERE)
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_deterministic_and_nothing_given_is_changed(name):
 def test_another_seed_deals_other_folds():
     x, y, evidence, found = start(LIGHT)
     one = run(LIGHT, x, y, evidence, found)
-    other = cross_fit(x, y, 3, LIGHT, evidence=evidence, found=found, **(WHERE | {"seed": 1}))
+    other = cross_fit(x, y, 3, LIGHT, evidence=evidence, expression=x, found=found, **(WHERE | {"seed": 1}))
     assert (one[y >= 0] != other[y >= 0]).any()
 
 
@@ -181,3 +182,18 @@ def test_labels_that_say_nothing_are_not_found_again():
     evidence = gather_evidence(x, y, 3, config, device=CPU, seed=0)
     p = run(config, x, y, evidence, fit(x, y, 3, config, evidence=evidence, **WHERE))
     assert np.mean(p[y >= 0].argmax(1) == y[y >= 0]) < 0.45
+
+
+def test_where_labels_are_few_evidence_is_gathered_without_the_fold(monkeypatch, dealt):
+    """What the anchors believe would else know the fold's labels."""
+    config = dataclasses.replace(LIGHT, anchor_refits=1)
+    x, y, evidence, found = start(config)
+    seen = []
+    monkeypatch.setattr(_cross_fit, "gather_evidence", lambda _, y, *args, **kwargs: seen.append(y) or evidence)
+    run(config, x, y, evidence, found)
+    labelled_cells = np.flatnonzero(y >= 0)
+    assert len(seen) == 3
+    for number, shown in enumerate(seen):
+        hidden = labelled_cells[np.arange(len(labelled_cells)) % 3 == number]
+        assert (shown[hidden] == -1).all()
+        np.testing.assert_array_equal(np.delete(shown, hidden), np.delete(y, hidden))

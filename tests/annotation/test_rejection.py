@@ -164,3 +164,21 @@ def test_rates_that_are_none(alpha):
 def test_scores_that_are_none():
     with pytest.raises(ValueError, match="2 scores are NaN"):
         rejection_thresholds(np.array([np.nan, 1.0, np.nan]), np.zeros(3, dtype=int), 1)
+
+
+def test_offset_is_what_another_batch_has_in_common_whatever_its_proportions():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(3, 4)) * 5
+    y = np.arange(300) % 3
+    shapes = label_shapes(means[y] + rng.normal(size=(300, 4)) / 10, y, 3)
+    predicted = np.repeat([0, 1, 2], [180, 19, 1])
+    moved = means[predicted] + rng.normal(size=(200, 4)) / 10 + [1, -2, 0, 0.5]
+    np.testing.assert_allclose(shapes.offset(moved, predicted), [1, -2, 0, 0.5], atol=0.1)
+
+
+def test_offset_counts_a_label_by_the_precision_of_its_difference():
+    points = np.array([[0.0], [0.0], [0.0], [10.0]])
+    shapes = label_shapes(points, np.array([0, 0, 0, 1]), 2)
+    new, predicted = np.array([[1.0], [1.0], [1.0], [14.0]]), np.array([0, 0, 0, 1])
+    # Three cells against three, and one against one: precisions 1.5 and 0.5.
+    np.testing.assert_allclose(shapes.offset(new, predicted), [(1.5 * 1 + 0.5 * 4) / 2])

@@ -3,9 +3,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small import CPU
+import scipy.sparse as sp
+from small import CPU, tiny
 
 from scbignn.annotation import Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
+from scbignn.annotation._anchor import deal_folds
 from scbignn.graph import nearest_neighbors
 
 N, C = 120, 3
@@ -24,8 +26,15 @@ def found():
     cross_fitted[80:] = cross_fitted[[7, 8]] = np.nan
     components, decisions = components.astype(np.float32), decisions.astype(np.float32)
     neighbors = nearest_neighbors(components, 5, device=CPU)
-    evidence = SimpleNamespace(components=components, cell_decisions=decisions)
-    return SimpleNamespace(y=y, evidence=evidence, cross_fitted=cross_fitted, fit=SimpleNamespace(neighbors=neighbors))
+    evidence = SimpleNamespace(components=components, n_components=4, cell_decisions=decisions)
+    return SimpleNamespace(
+        y=y,
+        evidence=evidence,
+        expression=sp.csr_matrix(np.hstack([components, rng.normal(size=(N, 3)) / 10]), dtype=np.float32),
+        cross_fitted=cross_fitted,
+        fit=SimpleNamespace(neighbors=neighbors),
+        config=tiny(anchor_refits=0, cross_fit_folds=3),
+    )
 
 
 @pytest.fixture
@@ -52,11 +61,27 @@ def test_the_seed_deals_the_folds_of_the_calibration(found):
     assert one.after != other.after
 
 
-def test_cells_that_come_later_are_scored_among_components(found):
+def test_labelled_cells_are_scored_as_if_they_came_later(found):
+    """Each fold in components of the other cells, by the distances to the other cells' labels."""
     _, score = trust_of(found, of_its_own=False, seed=0)
-    points, decisions = found.evidence.components, found.evidence.cell_decisions
+    labelled, fold = np.arange(80), deal_folds(found.y[:80], 3, np.random.default_rng(0))
+    assert np.isnan(score[80:]).all()
+    for number in range(3):
+        cells = labelled[fold == number]
+        others = np.setdiff1d(np.arange(N), cells)
+        x = found.expression.toarray().astype(np.float64)
+        _, _, right = np.linalg.svd(x[others], full_matrices=False)
+        shapes = label_shapes((x @ right[:4].T)[others], found.y[others], C)
+        expected = novelty_score(shapes.distances((x @ right[:4].T)[cells]), found.evidence.cell_decisions[cells])
+        np.testing.assert_allclose(score[cells], expected, atol=1e-3)
+
+
+def test_where_labels_are_few_cells_of_the_run_are_scored_alone(found):
+    few = changed(found, config=tiny(anchor_refits=1, few_labels=50))
+    _, score = trust_of(few, of_its_own=True, seed=0)
+    points = found.evidence.components
     distances = label_shapes(points, found.y, C).distances(points, found.y)
-    np.testing.assert_array_equal(score, novelty_score(distances, decisions))
+    np.testing.assert_array_equal(score, novelty_score(distances, found.evidence.cell_decisions))
 
 
 def test_cells_of_the_run_are_scored_among_directions_and_in_company(found):
@@ -85,13 +110,14 @@ def test_a_cell_without_components(found):
     assert np.isfinite(score).all()
 
 
-def test_score_of_new_cells_is_what_it_would_be_in_the_run_without_a_label(found):
+def test_score_of_new_cells_is_by_the_shapes_of_all_labelled_cells(found):
     trust, score = trust_of(found, of_its_own=False, seed=0)
-    new = trust.score(found.evidence.components[80:], found.evidence.cell_decisions[80:])
+    components, decisions = found.evidence.components[80:], found.evidence.cell_decisions[80:]
+    new = trust.score(components, decisions)
     assert (new.shape, new.dtype) == ((40,), np.float32)
-    np.testing.assert_allclose(new, score[80:], rtol=1e-6)
-    far = trust.score(found.evidence.components[80:] + 50, found.evidence.cell_decisions[80:])
-    assert far.min() > score.max()
+    distances = label_shapes(found.evidence.components, found.y, C).distances(components)
+    np.testing.assert_array_equal(new, novelty_score(distances, decisions))
+    assert trust.score(components + 50, decisions).min() > np.nanmax(score)
 
 
 def test_thresholds_are_those_of_labelled_cells(found):

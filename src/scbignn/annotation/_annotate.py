@@ -36,8 +36,10 @@ class Annotation:
     fit: Fit
     config: Config
     """With the `target_sum` that was used."""
+    expression: sp.csr_matrix
+    """(N, M) float32, normalised."""
     x: sp.csr_matrix
-    """(N, T) float32, the normalised expression that entered."""
+    """(N, T) float32, that of the genes that entered."""
     y: np.ndarray
     """(N,) label codes; -1 where unlabelled."""
     evidence: Evidence | None
@@ -93,7 +95,7 @@ def annotate_cells(
     evidence = None
     if config.has_components:
         evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
-    x = x[:, genes].tocsr()
+    expression, x = x, x[:, genes].tocsr()
     found = fit(
         x,
         y,
@@ -109,7 +111,16 @@ def annotate_cells(
     cross_fitted = None
     if config.cross_fit_folds:
         cross_fitted = cross_fit(
-            x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, found=found
+            x,
+            y,
+            n_labels,
+            config,
+            device=device,
+            engine=engine,
+            seed=seed,
+            evidence=evidence,
+            expression=expression,
+            found=found,
         )
     k = found.neighbors.indices.shape[1]
     if evidence is None:
@@ -120,6 +131,7 @@ def annotate_cells(
     return Annotation(
         fit=found,
         config=config,
+        expression=expression,
         x=x,
         y=y,
         evidence=evidence,

@@ -10,7 +10,7 @@ from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
 from ._em import Fit, fit, refit
-from ._evidence import Evidence
+from ._evidence import Evidence, gather_evidence, n_refits
 
 
 def cross_fit(
@@ -23,21 +23,25 @@ def cross_fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
+    expression: sp.csr_matrix,
     found: Fit,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
 
     Where p sees no more of q than pseudo-labels, q is not trained again, and what it believes of the fold does not
-    count; else the whole of EM runs again for each fold. The evidence is not gathered again: decisions about labelled
-    cells are out of fold as they are.
+    count; else the whole of EM runs again for each fold. The evidence is gathered again only where labels are few: the
+    anchors then rest on believed labels, and those on the fold's. Elsewhere decisions about labelled cells are out of
+    fold as they are.
 
-    A fold's labels are not gone without a trace: they had a part in the choice of genes and of s, in the labels that
-    anchors believe where labels are few, and, where q is not trained again, in what it believes of other cells.
+    A fold's labels are not gone without a trace: they had a part in the choice of genes and of s, and, where q is not
+    trained again, in what it believes of other cells.
 
     Parameters
     ----------
     x, y, n_labels, config, device, engine, seed, evidence
         As in :func:`scbignn.annotation.fit`.
+    expression
+        Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
     found
         What that gave. It stays as it is.
 
@@ -50,15 +54,19 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed, "evidence": evidence}
+    where = {"device": device, "engine": engine, "seed": seed}
+    believes = evidence is not None and n_refits(config, y, n_labels) > 0
     for number in np.unique(fold[fold >= 0]):
         cells = labelled[fold == number]
         shown = y.copy()
         shown[cells] = -1
+        seen, neighbors = evidence, found.neighbors
+        if believes:
+            seen, neighbors = gather_evidence(expression, shown, n_labels, config, device=device, seed=seed), None
         if p_sees_h or config.n_rounds:
-            again = fit(x, shown, n_labels, config, **where)
+            again = fit(x, shown, n_labels, config, **where, evidence=seen)
         else:
-            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": found.neighbors}
-            again = refit(x, shown, n_labels, config, **where, **known, silent=cells)
+            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
+            again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
         p[cells] = again.p[cells]
     return p

@@ -101,7 +101,7 @@ def gather_evidence(
     gene
         The machine on a cell's own genes, where it was fitted already.
     """
-    scores, loadings, center = _principal(x, _N_SMOOTHED, seed)
+    scores, loadings, center = principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
 
@@ -113,15 +113,20 @@ def gather_evidence(
 
     gene = gene or fit_anchor(x, y, n_labels, seed=seed)
     cell = cell_anchor(gene.decisions)
-    n_refits = config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
-    for refit in range(n_refits):
-        believed, last = believe(cell.decisions, y, rng), refit + 1 == n_refits
+    n_times = n_refits(config, y, n_labels)
+    for refit in range(n_times):
+        believed, last = believe(cell.decisions, y, rng), refit + 1 == n_times
         cell = cell_anchor(cell.decisions, believed=believed, out_of_fold=last)
         if last:
             gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed)
     points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
     views = Views(loadings, center, gene.machine, cell.machine, points_center)
     return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views)
+
+
+def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
+    """How often the anchors are refitted on believed labels: not at all where labels are plenty."""
+    return config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
 
 
 def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray:
@@ -136,7 +141,7 @@ def _directions(components: np.ndarray, decisions: np.ndarray, center: np.ndarra
     return np.hstack([part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True)])
 
 
-def _principal(x: sp.csr_matrix, n_components: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def principal(x: sp.csr_matrix, n_components: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores (N, F), centred, loadings (M, F) and the centre (F,), float32, F <= n_components.
 
     By randomised singular value decomposition.

@@ -165,7 +165,7 @@ class Predictor:
             neighbors = nearest_neighbors(model.views.points(scores, gene), self._n_averaged, device=self.device)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
             own = model.views.cell_level(alone.profiles, mean_scores)
-            cell, novelty = np.vstack([reference.cell_decisions, own]), self._novelty(alone, own)
+            cell = np.vstack([reference.cell_decisions, own])
             evidence = Evidence(gene, cell, scores, model.n_components, model.views)
         found = refit(
             sp.vstack([reference.x, alone.x], format="csr"),
@@ -181,6 +181,8 @@ class Predictor:
             q=np.vstack([reference.q, alone.q]),
         )
         mine = slice(n_reference, None)
+        if evidence is not None:
+            novelty = self._novelty(alone, own, predicted=found.p[mine].argmax(1))
         points = found.h if model.config.graph_from == "h" else evidence.points
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
@@ -218,10 +220,16 @@ class Predictor:
     def _calibrated(self, p: np.ndarray) -> np.ndarray:
         return p if self.model.trust is None else self.model.trust.calibration.apply(p)
 
-    def _novelty(self, alone: _Alone, cell_decisions: np.ndarray) -> np.ndarray | None:
-        if self.model.trust is None:
+    def _novelty(
+        self, alone: _Alone, cell_decisions: np.ndarray, predicted: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """How strange the cells are; with the labels predicted of them, once they are moved by what all have in common."""
+        trust, components = self.model.trust, alone.scores[:, : self.model.n_components]
+        if trust is None:
             return None
-        return self.model.trust.score(alone.scores[:, : self.model.n_components], cell_decisions)
+        if predicted is not None:
+            components = components - trust.shapes.offset(components, predicted)
+        return trust.score(components, cell_decisions)
 
     @property
     def _n_averaged(self) -> int:

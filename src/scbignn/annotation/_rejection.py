@@ -20,6 +20,8 @@ FALSE_REJECTION_RATE = 0.05
 _RIDGE = 0.05
 #: What a decision counts beside the logarithm of a squared distance.
 _DECISION_WEIGHT = 0.5
+#: What the difference between a label's means in two batches counts at most, in cells.
+_MOST_PRECISE = 20.0
 _TINY = 1e-12
 
 
@@ -72,6 +74,20 @@ class LabelShapes:
         alone = cells[n <= 1]
         distances[alone, y[alone]] = np.inf
         return distances
+
+    def offset(self, points: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """By how much cells of another batch lie elsewhere, whatever their label; (N, F), (N,) -> (F,).
+
+        The differences between the means of cells predicted to have a label and of labelled ones are averaged over
+        labels, each with the precision of its difference, up to that of a few cells: a batch with other proportions of
+        labels is not moved, and no common label decides alone.
+        """
+        n_labels = len(self.n_cells)
+        n = np.bincount(predicted, minlength=n_labels)
+        both = np.flatnonzero((n > 0) & (self.n_cells > 0))
+        precision = np.minimum(1 / (1 / n[both] + 1 / self.n_cells[both]), _MOST_PRECISE)
+        difference = np.stack([points[predicted == label].mean(0) - self.means[label] for label in both])
+        return precision @ difference / precision.sum()
 
 
 def label_shapes(points: np.ndarray, y: np.ndarray, n_labels: int) -> LabelShapes:

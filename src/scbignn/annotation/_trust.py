@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ._anchor import deal_folds
 from ._calibration import Calibration, calibrate
+from ._evidence import n_refits, principal
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
 
 if TYPE_CHECKING:
@@ -92,10 +94,35 @@ def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust |
     predicted = cross_fitted[known].argmax(1)
     if evidence is None:
         return Trust(calibration, None, None, predicted), None
+    n_labels = cross_fitted.shape[1]
+    if not of_its_own:
+        shapes = label_shapes(evidence.components, y, n_labels)
+        score = _as_new(found, seed)
+        return Trust(calibration, shapes, score[known], predicted), score
     points, neighbors = evidence.components, None
-    if of_its_own:
+    if not n_refits(found.config, y, n_labels):
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         neighbors = found.fit.neighbors
-    shapes = label_shapes(points, y, cross_fitted.shape[1])
+    shapes = label_shapes(points, y, n_labels)
     score = novelty_score(shapes.distances(points, y), evidence.cell_decisions, neighbors)
     return Trust(calibration, shapes, score[known], predicted), score
+
+
+def _as_new(found: Annotation, seed: int) -> np.ndarray:
+    """Scores of labelled cells, each fold as if it had come later; (N,) float32, NaN for other cells.
+
+    Components fit the cells that they were made from: cells that come later lie nearer to the middle of the trailing
+    ones. So those of a fold are made from the other cells.
+    """
+    evidence, y, n_labels = found.evidence, found.y, found.cross_fitted.shape[1]
+    labelled = np.flatnonzero(y >= 0)
+    fold = deal_folds(y[labelled], found.config.cross_fit_folds, np.random.default_rng(seed))
+    score = np.full(len(y), np.nan, dtype=np.float32)
+    for number in np.unique(fold[fold >= 0]):
+        cells = labelled[fold == number]
+        others = np.setdiff1d(np.arange(len(y)), cells)
+        points, loadings, center = principal(found.expression[others], evidence.n_components, seed)
+        shapes = label_shapes(points, y[others], n_labels)
+        distances = shapes.distances(found.expression[cells] @ loadings - center)
+        score[cells] = novelty_score(distances, evidence.cell_decisions[cells])
+    return score
