@@ -28,8 +28,8 @@ class Config:
     top_genes_from: Literal["all", "labeled"] = "all"
     """Cells whose variance ranks the genes: all (the paper; transductive) or the labelled ones only."""
     target_sum: float | None = None
-    """s of the normalisation log(1 + s x / total) (the paper: 1e6). None (ours): 1,000 or 10,000, whichever lets a
-    linear machine tell held-out labelled cells apart better, and 10,000 if that is all one."""
+    """s of the normalisation log(1 + s x / total) (the paper: 1e6). None (ours): 10,000, or 1,000 where that
+    lets a linear machine tell held-out labelled cells apart better, by two standard errors."""
     unit_rows: bool = True
     """Scale each cell's normalised expression to length 1 (ours)."""
 
