@@ -43,6 +43,7 @@ def fast(request: pytest.FixtureRequest) -> Config:
         m_step_updates=4,
         batch_size=16,
         validation_fraction=0.2 if request.param == "paper" else 0.0,
+        cross_fit_folds=0,  # it would run all of EM again; what rests on it has tests of its own
     )
 
 
