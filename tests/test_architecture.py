@@ -11,11 +11,12 @@ import scbignn
 
 PACKAGE = Path(scbignn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WINGS = {"annotation"}
+WINGS = {"annotation", "clustering"}
 FLOORS = {
     "_files": 0,
     "_h5ad": 0,
     "_keys": 0,
+    "_expression": 0,
     "_settings": 0,
     "_check": 1,
     "_genes": 2,
@@ -25,6 +26,7 @@ FLOORS = {
     **dict.fromkeys(WINGS, 3),
     "inspection": 3,
     "_adata": 4,
+    "_models": 4,
     "pp": 5,
     "tl": 5,
 }

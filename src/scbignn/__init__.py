@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Settings, settings
 
 if TYPE_CHECKING:
-    from . import annotation, datasets, get, graph, pl, pp, tl
-    from .annotation import read_model
+    from . import annotation, clustering, datasets, get, graph, pl, pp, tl
+    from ._models import read_model
 
 __version__ = version("scbignn")
 __all__ = [
     "Settings",
     "__version__",
     "annotation",
+    "clustering",
     "datasets",
     "get",
     "graph",
@@ -27,7 +28,7 @@ __all__ = [
     "tl",
 ]
 
-_MODULES = {"annotation", "datasets", "get", "graph", "pl", "pp", "tl"}
+_MODULES = {"annotation", "clustering", "datasets", "get", "graph", "pl", "pp", "tl"}
 
 
 def __getattr__(name: str) -> Any:
@@ -35,7 +36,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name == "read_model":
-        return importlib.import_module(".annotation", __name__).read_model
+        return importlib.import_module("._models", __name__).read_model
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

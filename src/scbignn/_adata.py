@@ -24,7 +24,7 @@ from ._check import (
     undo_log1p,
 )
 from ._genes import GeneMatch
-from ._keys import UNKNOWN, AnnotationKeys, column_names
+from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, column_names
 from .annotation import (
     Annotation,
     Homophily,
@@ -35,6 +35,8 @@ from .annotation import (
     calibration_record,
     trust_of,
 )
+from .clustering import Assigned, Clustering
+from .clustering import Model as ClusterModel
 from .graph import Neighbors, connectivities
 
 #: Grey, for cells that are like no label.
@@ -347,3 +349,94 @@ def label_colors(adata: AnnData, labels_key: str, names: list[str]) -> list[str]
         return None
     color = {str(name): str(color) for name, color in zip(column.cat.categories, palette, strict=True)}
     return [color[name] for name in names] if color.keys() >= set(names) else None
+
+
+#: Genes that are named for each anchor and cluster.
+_NEAREST_GENES = 5
+
+
+def clustering_slots(
+    adata: AnnData, found: Clustering, expression: Expression, params: dict[str, Any], *, key_added: str
+) -> list[Slot]:
+    """Everything that `tl.cluster` writes; its docstring says what each slot holds."""
+    about = {
+        "expression": dataclasses.asdict(expression),
+        "params": params,
+        "history": pd.DataFrame(found.history),
+        "version": version("scbignn"),
+    }
+    if found.evidence is not None:
+        about["n_clusters_evidence"] = found.evidence
+    table = {"n_cells": np.bincount(found.labels, minlength=found.model.n_clusters)}
+    if found.stability is not None:
+        table["stability"] = found.stability
+    return _cluster_slots(adata, found.assigned, found.model, table, about, key_added)
+
+
+def predicted_cluster_slots(
+    adata: AnnData,
+    found: Assigned,
+    model: ClusterModel,
+    match: GeneMatch,
+    expression: Expression,
+    *,
+    key_added: str,
+) -> list[Slot]:
+    """Everything that `tl.predict_clusters` writes; its docstring says what each slot holds."""
+    missing = model.genes[match.positions < 0]
+    about = {
+        "expression": dataclasses.asdict(expression),
+        "params": {"config": _without_none(model.config.to_dict())},
+        "gene_overlap": {
+            "share": match.share,
+            "n_genes": len(model.genes),
+            "n_missing": len(missing),
+            "missing": missing.astype(object),
+        },
+        "model": deepcopy(model.about),
+        "version": version("scbignn"),
+    }
+    n_cells = np.bincount(found.memberships.argmax(1), minlength=model.n_clusters)
+    return _cluster_slots(adata, found, model, {"n_cells": n_cells}, about, key_added)
+
+
+def _without_none(record: dict[str, Any]) -> dict[str, Any]:
+    """Files know no None: what has none is left out."""
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def _cluster_slots(
+    adata: AnnData,
+    found: Assigned,
+    model: ClusterModel,
+    table: dict[str, np.ndarray],
+    about: dict[str, Any],
+    key_added: str,
+) -> list[Slot]:
+    keys, p = ClusterKeys(key_added), found.memberships
+    names = [str(number) for number in range(model.n_clusters)]
+    labels = p.argmax(1)
+    size = np.maximum(table["n_cells"], 1)
+    confidence = np.bincount(labels, weights=p.max(1), minlength=len(names)) / size
+    scores, landmarks = model.scores, model.landmarks
+    vectors = landmarks.anchors.reshape(-1, landmarks.anchors.shape[2])
+    # What an anchor expresses more than the mean, as far as components tell.
+    rise = vectors @ scores.loadings.T
+    top = np.argsort(-rise, axis=1, kind="stable")[:, :_NEAREST_GENES]
+    anchors = {
+        "vectors": vectors,
+        "usage": np.asarray(found.graph.sum(0, dtype=np.float64)).ravel() / adata.n_obs,
+        "memberships": landmarks.shares,
+        "genes": model.genes[scores.panel][top].astype(object),
+        "n_sets": len(landmarks.anchors),
+    }
+    per_cluster = pd.DataFrame({"n_cells": table.pop("n_cells"), "confidence": confidence, **table}, index=names)
+    return [
+        Slot("obs", keys.key, pd.Categorical.from_codes(labels, categories=names)),
+        Slot("obs", keys.confidence, p.max(1)),
+        Slot("obsm", keys.embedding, found.embedding),
+        Slot("obsm", keys.memberships, pd.DataFrame(p, index=adata.obs_names, columns=names)),
+        Slot("obsm", keys.anchors, found.graph),
+        Slot("obsm", keys.attention, found.attention),
+        Slot("uns", keys.key, {**about, "clusters": per_cluster, "anchors": anchors}),
+    ]

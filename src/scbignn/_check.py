@@ -16,7 +16,16 @@ import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
 
-from ._keys import AnnotationKeys, AuditKeys, BackOffKeys, is_annotation, is_audit, is_back_off
+from ._keys import (
+    AnnotationKeys,
+    AuditKeys,
+    BackOffKeys,
+    ClusterKeys,
+    is_annotation,
+    is_audit,
+    is_back_off,
+    is_clustering,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +34,7 @@ SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 #: What tells an earlier run of each kind.
-_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off}
+_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off, ClusterKeys: is_clustering}
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 #: Names that no slot of a file can have.
 _RESERVED = frozenset({"", ".", "..", "_index"})
@@ -136,7 +145,9 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None)
     check_free(adata, AnnotationKeys(key_added), labels_key)
 
 
-def check_free(adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys, labels_key: str | None = None) -> None:
+def check_free(
+    adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys | ClusterKeys, labels_key: str | None = None
+) -> None:
     """Slots that are free, or of an earlier run of the same kind, and not the labels."""
     _check_key(keys.key)
     mend = f'Use another name, such as key_added="{keys.key}_predicted".'
@@ -277,6 +288,30 @@ def check_n_neighbors(n_neighbors: int, n_obs: int) -> None:
     """Fewer neighbours than cells."""
     if n_neighbors >= n_obs:
         msg = f"n_neighbors={n_neighbors} is too large for {n_obs} cells. Use n_neighbors of at most {n_obs - 1}."
+        raise ValueError(msg)
+
+
+def check_n_clusters(n_clusters: int | None, n_obs: int) -> None:
+    """None, or a number of clusters that the cells can make.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no number, less than 2, or more than the cells.
+    """
+    if n_obs < 2:
+        msg = f"adata has {counted(n_obs, 'cell')}, which makes no clusters. Look at how it was made or subset."
+        raise ValueError(msg)
+    if n_clusters is None:
+        return
+    if isinstance(n_clusters, bool) or not isinstance(n_clusters, Integral):
+        msg = f"n_clusters={n_clusters!r} must be an integer. Use for example n_clusters=8, or None to estimate it."
+        raise TypeError(msg)
+    if not 2 <= n_clusters <= n_obs:
+        msg = (
+            f"n_clusters={n_clusters} must be at least 2, and at most the number of cells, {n_obs}. Use None to "
+            "estimate it."
+        )
         raise ValueError(msg)
 
 

@@ -109,6 +109,15 @@ def read_parts(path: str | Path, kind: str) -> Parts:
     return Parts(tensors, about)
 
 
+def kind_of(path: str | Path) -> str:
+    """The kind of a saved model; "" where there is none."""
+    try:
+        about = json.loads((_folder(path) / _ABOUT).read_text(encoding="utf-8"))
+        return str(about["scbignn"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def _folder(path: str | Path) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         msg = f"path is {path!r}. Pass the name of a folder."

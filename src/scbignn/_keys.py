@@ -38,6 +38,11 @@ def is_back_off(run: object) -> bool:
     return isinstance(run, Mapping) and "threshold" in run and "tree" in run
 
 
+def is_clustering(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.cluster` or `tl.predict_clusters`."""
+    return isinstance(run, Mapping) and "anchors" in run
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""
@@ -151,3 +156,45 @@ class BackOffKeys:
     def confidence(self) -> str:
         """obs: probability of the label."""
         return f"{self.key}_confidence"
+
+
+@dataclass(frozen=True)
+class ClusterKeys:
+    """Slots of `tl.cluster` and `tl.predict_clusters`."""
+
+    key: str
+    """obs: cluster; uns: everything that is not per cell."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {
+            "obs": [self.key, self.confidence],
+            "obsm": [self.embedding, self.memberships, self.anchors, self.attention],
+            "uns": [self.key],
+        }
+
+    @property
+    def confidence(self) -> str:
+        """obs: membership of the cluster."""
+        return f"{self.key}_confidence"
+
+    @property
+    def embedding(self) -> str:
+        """obsm: the space that was clustered."""
+        return f"X_{self.key}"
+
+    @property
+    def memberships(self) -> str:
+        """obsm: cells x clusters."""
+        return f"{self.key}_proba"
+
+    @property
+    def anchors(self) -> str:
+        """obsm: weights of cells to anchors."""
+        return f"{self.key}_anchors"
+
+    @property
+    def attention(self) -> str:
+        """obsm: attention of cells to a network's tokens."""
+        return f"{self.key}_attention"

@@ -5,8 +5,8 @@ import scipy.sparse as sp
 import torch
 from small import CPU, cell_gnn, expression, generator, shaken, tiny, weights
 
+from scbignn._expression import mean_and_variance
 from scbignn.annotation._cell_gnn import CellGNN, Cells
-from scbignn.annotation._expression import mean_and_variance
 from scbignn.graph import SparseProduct, neighbor_mean
 
 

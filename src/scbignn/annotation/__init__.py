@@ -1,5 +1,6 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
+from .._expression import normalize, unit_rows
 from ._anchor import Anchor, Believed, believe, fit_anchor
 from ._annotate import Annotation, annotate_cells, choose_genes, choose_target_sum, raw_neighbors
 from ._audit import Audit, audit_labels, audit_table
@@ -8,7 +9,6 @@ from ._config import Config
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
-from ._expression import normalize, unit_rows
 from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._homophily import Homophily
 from ._importance import gene_importance, mean_attention

@@ -12,13 +12,13 @@ import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
 
+from .._expression import mean_and_variance, mean_share, normalize, unit_rows
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import Anchor, fit_anchor
 from ._config import Config
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
-from ._expression import mean_and_variance, mean_share, normalize, unit_rows
 from ._homophily import Homophily, homophily_of
 from ._importance import gene_importance, mean_attention
 from ._panel import top_label_genes, top_variance_genes

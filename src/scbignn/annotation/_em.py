@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._expression import mean_and_variance
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
 from ._evidence import Evidence
-from ._expression import mean_and_variance
 from ._gene_gnn import GeneGNN
 from ._tokens import Tokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ._expression import mean_and_variance
+from .._expression import mean_and_variance
 
 
 def top_variance_genes(x: sp.csr_matrix, n_top: int) -> np.ndarray:

@@ -10,11 +10,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from .._expression import normalize
 from ..graph import Engine, Neighbors, SparseProduct, nearest_among, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
 from ._em import cell_graph, refit
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
-from ._expression import normalize
 from ._model import Model
 from ._tokens import Tokens
 

@@ -3,7 +3,19 @@
 from ._annotate import annotate
 from ._audit_labels import audit_labels
 from ._back_off import back_off
+from ._cluster import cluster
 from ._fit import fit
+from ._fit_clusters import fit_clusters
 from ._predict import predict
+from ._predict_clusters import predict_clusters
 
-__all__ = ["annotate", "audit_labels", "back_off", "fit", "predict"]
+__all__ = [
+    "annotate",
+    "audit_labels",
+    "back_off",
+    "cluster",
+    "fit",
+    "fit_clusters",
+    "predict",
+    "predict_clusters",
+]

@@ -3,8 +3,8 @@ import pytest
 import reference
 import scipy.sparse as sp
 
+from scbignn._expression import mean_and_variance
 from scbignn.annotation import normalize, unit_rows
-from scbignn.annotation._expression import mean_and_variance
 
 
 def counts(n=30, m=15, seed=0):

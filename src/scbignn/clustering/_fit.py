@@ -1,0 +1,173 @@
+"""Clustering of cells, from counts to result."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+from ._config import Config
+from ._landmarks import Landmarks, cluster_graph, learn_anchors
+from ._model import Assigned, Model, Net, assign
+from ._network import Counts, train_network
+from ._number import best_number, evidence
+from ._scores import Rows, Scores, all_components, chunks, draw, learn_scores, row_sums
+from ._spectral import by_size, partition
+from ._stability import stability
+
+logger = logging.getLogger(__name__)
+
+#: Cells on which numbers of clusters are compared.
+_EVIDENCE_CELLS = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """What was found of N cells."""
+
+    model: Model
+    assigned: Assigned
+    labels: np.ndarray
+    """(N,) int64, 0 for the largest cluster."""
+    components: np.ndarray
+    """(N, d) float32."""
+    evidence: pd.DataFrame | None
+    """What speaks for each number of clusters, where none was given."""
+    stability: np.ndarray | None
+    """(K,) float64, mean Jaccard index over resamples."""
+    history: list[dict[str, Any]]
+    """A row an epoch; empty without a network."""
+
+
+def cluster_cells(
+    rows: Rows,
+    shape: tuple[int, int],
+    n_clusters: int | None,
+    config: Config,
+    *,
+    genes: np.ndarray,
+    device: torch.device,
+    seed: int,
+    about: dict[str, Any] | None = None,
+) -> Clustering:
+    """Cluster N cells by M genes.
+
+    Parameters
+    ----------
+    rows
+        Counts, or values proportional to counts; no cell is empty.
+    shape
+        (N, M), at least two cells.
+    n_clusters
+        K; None to estimate it.
+    config
+        Settings.
+    genes
+        (M,) names.
+    device
+        Where a network is trained.
+    seed
+        Of everything random.
+    about
+        Where the data come from, ready for JSON, for the model.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two genes vary, or `n_clusters` is more than there are anchors.
+    """
+    rng = np.random.default_rng(seed)
+    n = shape[0]
+    scores = learn_scores(rows, shape, config, rng)
+    points = all_components(rows, n, scores)
+    anchors = learn_anchors(points, config, rng, n_clusters=n_clusters or 2)
+    m = anchors.shape[1]
+    if n_clusters is not None and n_clusters > m:
+        why = "as n_anchors says" if m == config.n_anchors else f"for {n} cells, some of which may be alike"
+        msg = f"n_clusters={n_clusters} is more than the {m} anchors there are {why}. Ask for at most {m} clusters."
+        raise ValueError(msg)
+    graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(points)
+    table = None
+    if n_clusters is None:
+        seen = draw(n, _EVIDENCE_CELLS, rng)
+        table = evidence(graph[seen], config.n_anchor_sets, config.max_clusters, rng)
+        n_clusters = best_number(table)
+    landmarks, labels = cluster_graph(graph, anchors, n_clusters, config, rng)
+    net, history = None, []
+    if config.network:
+        counts = _panel_counts(rows, n, scores)
+        n_clusters = landmarks.shares.shape[1]
+
+        def start(z: np.ndarray) -> np.ndarray:
+            if config.start == "graph":
+                return labels
+            return partition(z, n_clusters, rng, max_cells=config.max_fit_cells)
+
+        trained = train_network(counts, scores, n_clusters, start, config, device=device, seed=seed)
+        order, labels = _largest_first(trained.q.argmax(1))
+        history = trained.history
+        net = Net(
+            {name: value.detach().cpu().clone() for name, value in trained.network.state_dict().items()},
+            trained.centers[torch.from_numpy(order).to(device)].cpu().numpy(),
+            trained.scale,
+        )
+    n_found = len(net.centers) if net else landmarks.shares.shape[1]
+    if n_found < n_clusters:
+        logger.warning(
+            "%d clusters were asked for, %d were found: the others lost all their cells", n_clusters, n_found
+        )
+    model = Model(
+        genes=np.asarray(genes, dtype=str),
+        config=config,
+        scores=scores,
+        landmarks=landmarks,
+        net=net,
+        about=about or {},
+    )
+    assigned = assign(model, points, graph, lambda: _panel_counts(rows, n, scores), device=device)
+    return Clustering(
+        model=model,
+        assigned=assigned,
+        labels=labels,
+        components=points,
+        evidence=table,
+        stability=_stability(points, labels, n_found, config, rng),
+        history=history,
+    )
+
+
+def _panel_counts(rows: Rows, n: int, scores: Scores) -> Counts:
+    parts, totals = [], []
+    for chunk in chunks(n):
+        x = rows[chunk]
+        parts.append(sp.csr_matrix(x[:, scores.panel]))
+        totals.append(row_sums(x))
+    return Counts(sp.vstack(parts, format="csr"), np.concatenate(totals))
+
+
+def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The old number of each new cluster that has cells, and the new labels."""
+    new, n_found = by_size(labels)
+    order = np.empty(n_found, dtype=np.int64)
+    order[new] = labels
+    return order, new
+
+
+def _stability(
+    points: np.ndarray, labels: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator
+) -> np.ndarray | None:
+    if not config.n_resamples or len(points) < 4:
+        return None
+    seen = draw(len(points), config.max_fit_cells, rng)
+
+    def cluster(half: np.ndarray, rng: np.random.Generator):
+        anchors = learn_anchors(half, config, rng, n_clusters=n_clusters)
+        graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(half)
+        return cluster_graph(graph, anchors, n_clusters, config, rng)[0].assign
+
+    return stability(points[seen], labels[seen], n_clusters, cluster, config.n_resamples, rng)

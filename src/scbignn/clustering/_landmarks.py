@@ -1,0 +1,76 @@
+"""Spectral clustering through anchors: from components to a partition that takes further cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from ._anchors import anchor_count, anchor_graph, find_anchors
+from ._config import Config
+from ._scores import draw
+from ._spectral import by_size, embed, partition, singular_map, votes
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Anchors, and what they say of cells: S sets of m, K clusters."""
+
+    anchors: np.ndarray
+    """(S, m, d) float32."""
+    n_nearest: int
+    mapping: np.ndarray
+    """(S m, K) float64, from a row of the graph to singular vectors."""
+    shares: np.ndarray
+    """(S m, K) float32, the share of each cluster in what is joined to an anchor."""
+
+    def graph(self, points: np.ndarray) -> sp.csr_matrix:
+        """Weights of cells to anchors, (n, d) -> CSR float32 (n, S m)."""
+        return anchor_graph(points, self.anchors, self.n_nearest)
+
+    def embedding(self, graph: sp.csr_matrix) -> np.ndarray:
+        """Singular vectors, rows of length 1, (n, K) float32."""
+        return embed(graph, self.mapping)
+
+    def memberships(self, graph: sp.csr_matrix) -> np.ndarray:
+        """The mean of what a cell's anchors say, by their weights, (n, K) float32; rows sum to 1."""
+        return np.asarray(graph @ self.shares, dtype=np.float32)
+
+    def assign(self, points: np.ndarray) -> np.ndarray:
+        """The cluster of largest membership, (n, d) -> (n,) int64."""
+        return self.memberships(self.graph(points)).argmax(1)
+
+
+def learn_anchors(points: np.ndarray, config: Config, rng: np.random.Generator, *, n_clusters: int = 2) -> np.ndarray:
+    """Anchor sets of a sample of the cells, (n, d) -> (S, m, d); m is at least twice `n_clusters` where that can be."""
+    sample = points[draw(len(points), config.max_fit_cells, rng)]
+    n_distinct = len(np.unique(sample, axis=0))
+    m = anchor_count(config, len(sample), n_distinct, n_clusters)
+    return find_anchors(sample, m, config.n_anchor_sets, rng)
+
+
+def cluster_graph(
+    graph: sp.csr_matrix, anchors: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator
+) -> tuple[Landmarks, np.ndarray]:
+    """Spectral clustering of the graph, and the partition (n,), the largest cluster first.
+
+    The partition by k-means is passed to the anchors and back, so that a cell's cluster is the one that has the largest
+    share in its anchors. K is smaller than asked for where a cluster loses all its cells by that, or cells are alike.
+    """
+    mapping = singular_map(graph, n_clusters)
+    labels = partition(embed(graph, mapping), n_clusters, rng, max_cells=config.max_fit_cells)
+    while True:
+        labels, n_found = by_size(labels)
+        found = Landmarks(anchors, config.n_nearest, mapping[:, :n_found], votes(graph, labels, n_found))
+        settled = found.memberships(graph).argmax(1)
+        if len(np.unique(settled)) == n_found:
+            break
+        labels = settled
+    # By size after the passing on: the columns of the shares change places.
+    size = np.bincount(settled, minlength=n_found)
+    order = np.argsort(-size, kind="stable")
+    rank = np.empty(n_found, dtype=np.int64)
+    rank[order] = np.arange(n_found)
+    found = Landmarks(anchors, config.n_nearest, found.mapping, np.ascontiguousarray(found.shares[:, order]))
+    return found, rank[settled]

@@ -1,0 +1,214 @@
+"""`tl.cluster`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
+from anndata import AnnData
+
+from .._adata import ExpressionRows, clustering_slots, write_slots
+from .._check import (
+    Expression,
+    check_anndata,
+    check_free,
+    check_n_clusters,
+    check_writable,
+    generator_of,
+)
+from .._keys import ClusterKeys
+from .._training import choose_device
+from ..clustering import Clustering, Config, cluster_cells
+
+logger = logging.getLogger(__name__)
+
+
+def cluster(
+    adata: AnnData,
+    n_clusters: int | None = None,
+    *,
+    layer: str | None = None,
+    n_top_genes: int | None = None,
+    n_anchors: int | None = None,
+    config: Config | None = None,
+    key_added: str = "bgformer",
+    device: str = "auto",
+    rng: int | np.random.Generator = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Cluster cells through anchors (after BGFormer, arXiv 2602.07475), in time linear in cells.
+
+    Each cell is joined to the few anchors nearest to it, and the bipartite graph of cells and anchors is clustered by its
+    spectrum: there is no graph between cells. Anchors are centres of k-means in principal components, in several sets,
+    so that no single one matters. The published network on top of that, in which cells attend to anchor tokens, is
+    ``config=Config.paper()``; it takes minutes and gains little, as the docs show.
+
+    Parameters
+    ----------
+    adata
+        Annotated data, cells x genes. Integer counts, or values proportional to counts in each cell, or log1p of either,
+        which is undone. It may be backed by a file or by Dask, of which a few thousand rows at a time are read; with a
+        network the genes that are used are held in memory.
+    n_clusters
+        K. Default: estimated, by what is written to ``uns[key]["n_clusters_evidence"]``. The estimate is a suggestion.
+    layer
+        Layer to use instead of `adata.X`.
+    n_top_genes
+        Genes of high dispersion that are used. Default: `config.n_top_genes`.
+    n_anchors
+        Anchors in a set. Default: `config.n_anchors`, or a fifth of the cells where these are few.
+    config
+        Settings of the method; see :class:`scbignn.clustering.Config`. Default: ``Config()``.
+    key_added
+        Name from which all slots below are derived.
+    device
+        Where a network is trained: `"auto"` (CUDA where torch has it, else the CPU), or a torch device. Without a
+        network all runs on the CPU.
+    rng
+        Seed or generator. On one machine's CPU the same seed gives the same result. Global random states are neither
+        read nor changed.
+    copy
+        Return a clustered copy instead of writing to `adata`.
+
+    Returns
+    -------
+    None, or the clustered copy with ``copy=True``.
+        `adata.X` and every slot not named here stay as they were, also after an error or an interrupt. Slots, with
+        ``key_added="bgformer"``, N cells, K clusters, S sets of m anchors:
+    `adata.obs['bgformer']`
+        Cluster, categorical: "0" is the largest.
+    `adata.obs['bgformer_confidence']`
+        Membership of that cluster, the largest of the row below, float32. It says how much of a cell's neighbourhood is
+        in the cluster, not how probable it is that the cluster exists: see `stability`.
+    `adata.obsm['X_bgformer']`
+        What was clustered, float32: singular vectors of the graph, rows of length 1, (N, K); or with a network its
+        embedding z, (N, `config.width`).
+    `adata.obsm['bgformer_proba']`
+        Memberships, DataFrame of float32, cells x clusters, rows sum to 1: for each cluster the share of its cells in
+        what the cell's anchors are joined to; or with a network the soft assignment of its clustering head.
+    `adata.obsm['bgformer_anchors']`
+        The graph: CSR float32 (N, S m), rows sum to 1, `config.n_nearest` entries a set.
+    `adata.obsm['bgformer_attention']`
+        With a network that attends: the largest `config.n_nearest` attention weights of each cell, CSR float32
+        (N, tokens).
+    `adata.uns['bgformer']`
+        `clusters`, a row a cluster: `n_cells`, mean `confidence`, and `stability`, the mean Jaccard index with the most
+        similar cluster of each of ten clusterings of half of the cells; `anchors`: `vectors` in principal components,
+        `usage`, the share of the cells' weight that each has, `memberships` in the clusters, and the `genes` that each
+        expresses most above the mean; `n_clusters_evidence`, where the number was estimated; `history`, a row an epoch
+        of a network; `expression`, what the matrix was found to hold; `params`; `version`.
+
+    Raises
+    ------
+    KeyError
+        `layer` does not exist.
+    TypeError
+        `adata` is no AnnData, or `n_clusters` or `config` is of a wrong type.
+    ValueError
+        Names are not unique, cells are empty, the matrix holds NaN, infinite, negative or otherwise unusable values,
+        hardly any gene varies, there are more clusters than anchors, or `key_added` would overwrite a slot of yours.
+
+    Examples
+    --------
+    >>> import scbignn
+    >>> adata = scbignn.datasets.simulated(n_cells=150, n_genes=60, fold_change=20.0)
+    >>> scbignn.tl.cluster(adata, n_clusters=3)
+    >>> adata.obs["bgformer"].value_counts().tolist()
+    [50, 50, 50]
+    """
+    start = time.perf_counter()
+    check_anndata(adata, in_memory=False)
+    check_writable(adata, copy=copy)
+    check_free(adata, ClusterKeys(key_added))
+    run = clustered(
+        adata,
+        n_clusters,
+        verb="cluster",
+        layer=layer,
+        n_top_genes=n_top_genes,
+        n_anchors=n_anchors,
+        config=config,
+        device=device,
+        rng=rng,
+        genes=adata.var_names.to_numpy(dtype=str),
+    )
+    target = adata.copy() if copy else adata
+    params = {
+        "n_clusters": "estimated" if n_clusters is None else int(n_clusters),
+        "layer": "" if layer is None else layer,
+        "seed": run.seed,
+        "config": {name: value for name, value in run.config.to_dict().items() if value is not None},
+    }
+    slots = clustering_slots(target, run.found, run.expression, params, key_added=key_added)
+    write_slots(target, slots)
+    written = ", ".join(str(slot) for slot in slots if slot.value is not None)
+    logger.info("cluster: done in %.1f s; wrote %s", time.perf_counter() - start, written)
+    return target if copy else None
+
+
+class Run(NamedTuple):
+    """A clustering, and what it rests on."""
+
+    found: Clustering
+    expression: Expression
+    config: Config
+    seed: int
+
+
+def clustered(
+    adata: AnnData,
+    n_clusters: int | None,
+    *,
+    verb: str,
+    layer: str | None,
+    n_top_genes: int | None,
+    n_anchors: int | None,
+    config: Config | None,
+    device: str,
+    rng: int | np.random.Generator,
+    genes: np.ndarray,
+) -> Run:
+    """What `tl.cluster` and `tl.fit_clusters` have in common; `verb` is what the log calls it."""
+    check_n_clusters(n_clusters, adata.n_obs)
+    config = _config(config, n_top_genes=n_top_genes, n_anchors=n_anchors)
+    torch_device = choose_device(device)
+    seed = int(generator_of(rng).integers(2**31))
+    rows = ExpressionRows(adata, layer)
+    logger.info(
+        "%s: %d cells into %s clusters; adata.%s holds %s; on %s",
+        verb,
+        adata.n_obs,
+        "an estimated number of" if n_clusters is None else n_clusters,
+        rows.expression.slot,
+        rows.expression,
+        torch_device if config.network else "cpu",
+    )
+    about = {
+        "seed": seed,
+        "expression": str(rows.expression),
+        "slot": rows.expression.slot,
+        "n_obs": adata.n_obs,
+        "n_vars": adata.n_vars,
+        "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn")},
+    }
+    n_clusters = None if n_clusters is None else int(n_clusters)
+    found = cluster_cells(
+        rows, adata.shape, n_clusters, config, genes=genes, device=torch_device, seed=seed, about=about
+    )
+    return Run(found, rows.expression, config, seed)
+
+
+def _config(config: Config | None, **changes: object) -> Config:
+    if config is None:
+        config = Config()
+    elif not isinstance(config, Config):
+        msg = (
+            f"config is a {type(config).__module__}.{type(config).__name__}. Pass a scbignn.clustering.Config, such as "
+            "Config(n_anchors=512)."
+        )
+        raise TypeError(msg)
+    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
