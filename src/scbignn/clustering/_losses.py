@@ -21,17 +21,20 @@ def zinb_loss(counts: Tensor, mean: Tensor, dispersion: Tensor, dropout_logits: 
     dropout_logits
         (B, G), the logit of pi.
     """
-    log_theta_share = torch.log(dispersion) - torch.log(dispersion + mean)
-    log_nb = (
-        torch.lgamma(counts + dispersion)
-        - torch.lgamma(dispersion)
-        - torch.lgamma(counts + 1)
-        + dispersion * log_theta_share
-        + counts * (torch.log(mean) - torch.log(dispersion + mean))
-    )
+    shown = counts > 0
+    none_of_nb = dispersion * (torch.log(dispersion) - torch.log(dispersion + mean))  # log of NB at 0
     log_kept = F.logsigmoid(-dropout_logits)
-    at_zero = torch.logaddexp(F.logsigmoid(dropout_logits), log_kept + dispersion * log_theta_share)
-    return -torch.where(counts == 0, at_zero, log_kept + log_nb).mean()
+    at_zero = torch.logaddexp(F.logsigmoid(dropout_logits), log_kept + none_of_nb)
+    # Most counts are 0: gamma functions, which cost most, are computed for the others only.
+    y, mu, theta = counts[shown], mean[shown], dispersion[shown]
+    log_nb = (
+        torch.lgamma(y + theta)
+        - torch.lgamma(theta)
+        - torch.lgamma(y + 1)
+        + none_of_nb[shown]
+        + y * (torch.log(mu) - torch.log(theta + mu))
+    )
+    return -(at_zero[~shown].sum() + (log_kept[shown] + log_nb).sum()) / counts.numel()
 
 
 def soft_assignment(z: Tensor, centers: Tensor, scale: Tensor | float) -> Tensor:
