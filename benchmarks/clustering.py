@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -108,6 +109,7 @@ def parse() -> argparse.Namespace:
 
 def warm_up() -> None:
     """Let libraries load and compile what they compile, so that no method is charged with it."""
+    os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # others do not survive a fork
     adata = anndata.AnnData(np.random.default_rng(0).poisson(1.0, (300, 100)).astype(np.float32))
     adata.obs["cell_type"] = np.arange(300) % 3
     for method in ("scbignn", "leiden"):
