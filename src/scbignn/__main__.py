@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scbignn", description="Annotate single cells with graph neural networks.")
+    parser = argparse.ArgumentParser(prog="scbignn", description="Annotate and cluster single cells.")
     parser.add_argument("--version", action="version", version=f"scbignn {version('scbignn')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -66,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
     annotate.set_defaults(run=_annotate)
 
+    cluster = commands.add_parser("cluster", help="cluster the cells of an h5ad file")
+    cluster.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
+    cluster.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
+    cluster.add_argument("--n-clusters", type=int, help="number of clusters; estimated if not given")
+    cluster.add_argument("--layer", help="layer to use instead of X")
+    cluster.add_argument("--key-added", default="bgformer", help="name of the slots to write")
+    cluster.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    cluster.set_defaults(run=_cluster)
+
     inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
     inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
     inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
@@ -90,12 +99,7 @@ def _annotate(options: argparse.Namespace) -> int:
     from . import tl
 
     _check_input(options.input)
-    if not options.output.parent.is_dir():
-        msg = f"there is no folder {options.output.parent}. Create it, or write elsewhere with -o."
-        raise FileNotFoundError(msg)
-    if options.output.is_dir():
-        msg = f"{options.output} is a folder. Name a file with -o, such as {options.output / 'annotated.h5ad'}."
-        raise IsADirectoryError(msg)
+    _check_output(options.output, "annotated.h5ad")
     reference = None
     if options.reference is not None:
         _check_input(options.reference)
@@ -118,6 +122,21 @@ def _annotate(options: argparse.Namespace) -> int:
         rng=options.seed,
         checkpoint=options.checkpoint,
     )
+    adata.write_h5ad(options.output)
+    print(f"wrote {options.output}")
+    return 0
+
+
+def _cluster(options: argparse.Namespace) -> int:
+    import anndata
+
+    from . import tl
+
+    _check_input(options.input)
+    _check_output(options.output, "clustered.h5ad")
+    with _reading(options.input):
+        adata = anndata.read_h5ad(options.input)
+    tl.cluster(adata, options.n_clusters, layer=options.layer, key_added=options.key_added, rng=options.seed)
     adata.write_h5ad(options.output)
     print(f"wrote {options.output}")
     return 0
@@ -146,6 +165,15 @@ def _check_input(path: Path) -> None:
     if not path.is_file():
         msg = f"there is no file {path}. Give the path of an h5ad file."
         raise FileNotFoundError(msg)
+
+
+def _check_output(path: Path, example: str) -> None:
+    if not path.parent.is_dir():
+        msg = f"there is no folder {path.parent}. Create it, or write elsewhere with -o."
+        raise FileNotFoundError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder. Name a file with -o, such as {path / example}."
+        raise IsADirectoryError(msg)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from .._keys import is_annotation
+from .._keys import is_annotation, is_clustering
 
 
 def stored(adata: AnnData, key: str) -> Mapping[str, Any]:
@@ -44,3 +44,21 @@ def stored_calibration(adata: AnnData, key: str) -> Mapping[str, Any]:
         )
         raise KeyError(msg)
     return run["calibration"]
+
+
+def stored_clustering(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """`adata.uns[key]` if it is a run of `tl.cluster` or `tl.predict_clusters`.
+
+    Raises
+    ------
+    KeyError
+        It is not.
+    """
+    run = adata.uns.get(key)
+    if not is_clustering(run):
+        msg = (
+            f"adata.uns[{key!r}] holds no clustering. Run scbignn.tl.cluster(adata) first, "
+            "or pass the key_added of the run as key."
+        )
+        raise KeyError(msg)
+    return run

@@ -1,0 +1,49 @@
+"""`pl.cluster_anchors`."""
+
+from __future__ import annotations
+
+import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
+
+from .. import get
+from ._style import axes_or_new, group_colors, tidy
+
+
+def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 0, ax: Axes | None = None) -> Axes:
+    """How many cells each anchor of a set stands for, the anchors of a cluster side by side.
+
+    Parameters
+    ----------
+    adata
+        Clustered data.
+    key
+        The `key_added` of the run.
+    anchor_set
+        Number of the set.
+    ax
+        Axes to draw on. Default: those of a new figure.
+
+    Returns
+    -------
+    The Axes.
+
+    Raises
+    ------
+    KeyError
+        `adata` holds no such run.
+    ValueError
+        There is no such set.
+    """
+    names = get.clusters(adata, key=key)["cluster"].tolist()
+    table = get.anchors(adata, key=key, anchor_set=anchor_set).obs
+    table = table.sort_values(["cluster", "size"], ascending=[True, False])
+    ax = axes_or_new(ax, 5.2, 2.4)
+    codes = table["cluster"].cat.codes.to_numpy()
+    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=np.array(group_colors(len(names)))[codes])
+    middles = [float(np.mean(np.flatnonzero(codes == number))) for number in np.unique(codes)]
+    ax.set_xticks(middles, [names[number] for number in np.unique(codes)], fontsize=8)
+    ax.set_xlim(-0.5, len(table) - 0.5)
+    ax.set_xlabel("anchors, by cluster")
+    ax.set_ylabel("cells")
+    return tidy(ax)
