@@ -47,9 +47,9 @@ SETS = (
 #: Configurations of scbignn, by name.
 OURS = {
     "scbignn": Config(n_resamples=0),
-    "network": Config(network=True, n_resamples=0),
-    "network_no_attention": Config(network=True, n_resamples=0, attention=False),
-    "dec": Config(network=True, n_resamples=0, attention=False, start="embedding"),
+    "network": Config(network=True),
+    "network_no_attention": Config(network=True, attention=False),
+    "dec": Config(network=True, attention=False, start="embedding"),
     "paper": Config.paper(),
 }
 CALLED = {

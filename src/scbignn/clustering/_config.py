@@ -42,9 +42,9 @@ class Config:
     """Largest number of clusters that is tried where none is given."""
 
     # Stability (ours)
-    n_resamples: int = 10
-    """Halves of the cells that are clustered anew, to see how well each cluster is found again. With a network it must
-    be 0: each would train anew."""
+    n_resamples: int | None = None
+    """Halves of the cells that are clustered anew, to see how well each cluster is found again. None: ten, and with a
+    network none, since each would train anew."""
 
     # Network (BGFormer)
     network: bool = False
@@ -106,8 +106,8 @@ class Config:
         tokens = self.n_tokens
         self._require("n_tokens", tokens is None or _is_count(tokens, 2), "None or an integer >= 2")
         self._require("warm_up_epochs", _is_count(self.warm_up_epochs, 0), "an integer >= 0")
-        self._require("n_resamples", _is_count(self.n_resamples, 0), "an integer >= 0")
-        self._require("n_resamples", not (self.network and self.n_resamples), "0 with network=True")
+        resamples = self.n_resamples
+        self._require("n_resamples", resamples is None or _is_count(resamples, 0), "None or an integer >= 0")
         self._require("max_clusters", _is_count(self.max_clusters, 2), "an integer >= 2")
         self._require("batch_size", self.batch_size >= 2, "an integer >= 2: one cell has no variance")
         for name in ("clip", "learning_rate"):
@@ -125,10 +125,17 @@ class Config:
         self._require("n_nearest", self.n_nearest <= self.n_anchors, f"at most n_anchors={self.n_anchors}")
         self._require("n_heads", self.width % self.n_heads == 0, f"a divisor of width={self.width}")
 
+        self._require("n_resamples", not (self.network and resamples), "None or 0 with network=True")
+
     def _require(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001
         if not holds:
             msg = f"Config: {name}={getattr(self, name)!r} must be {wanted}."
             raise ValueError(msg)
+
+    @property
+    def resamples(self) -> int:
+        """How often half of the cells is clustered anew."""
+        return (0 if self.network else 10) if self.n_resamples is None else self.n_resamples
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for JSON."""
@@ -168,7 +175,6 @@ _CHOICES = {"start": ("graph", "embedding"), "commitment": ("vq", "joint")}
 #: The published network; what it leaves open is as in the default.
 _PAPER = {
     "network": True,
-    "n_resamples": 0,
     "width": 512,
     "commitment": "joint",
     "learning_rate": 1e-4,

@@ -161,13 +161,14 @@ def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _stability(
     points: np.ndarray, labels: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator
 ) -> np.ndarray | None:
-    if not config.n_resamples or len(points) < 4:
+    if not config.resamples or len(points) < 4:
         return None
     seen = draw(len(points), config.max_fit_cells, rng)
 
     def cluster(half: np.ndarray, rng: np.random.Generator):
         anchors = learn_anchors(half, config, rng, n_clusters=n_clusters)
         graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(half)
-        return cluster_graph(graph, anchors, n_clusters, config, rng)[0].assign
+        k = min(n_clusters, anchors.shape[1])
+        return cluster_graph(graph, anchors, k, config, rng)[0].assign
 
-    return stability(points[seen], labels[seen], n_clusters, cluster, config.n_resamples, rng)
+    return stability(points[seen], labels[seen], n_clusters, cluster, config.resamples, rng)

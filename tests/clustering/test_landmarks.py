@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from scbignn.clustering import Config
+from scbignn.clustering._landmarks import Landmarks, cluster_graph, learn_anchors
+
+CONFIG = Config(n_anchors=20, n_anchor_sets=3, n_nearest=3)
+
+
+def blobs(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    return (9 * rng.normal(size=(len(sizes), 4))[truth] + rng.normal(size=(len(truth), 4))).astype(np.float32), truth
+
+
+def clustered(points, k, config=CONFIG, seed=0):
+    rng = np.random.default_rng(seed)
+    anchors = learn_anchors(points, config, rng, n_clusters=k)
+    graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(points)
+    return *cluster_graph(graph, anchors, k, config, rng), graph
+
+
+@pytest.mark.parametrize("sizes", [(60, 50, 40), (200, 20), (30, 90, 60, 45)])
+def test_blobs_are_found_and_numbered_by_size(sizes):
+    points, truth = blobs(sizes)
+    landmarks, labels, graph = clustered(points, len(sizes))
+    assert adjusted_rand_score(truth, labels) == 1
+    assert np.bincount(labels).tolist() == sorted(sizes, reverse=True)
+    memberships = landmarks.memberships(graph)
+    np.testing.assert_allclose(memberships.sum(1), 1, rtol=1e-5)
+    assert (memberships.argmax(1) == labels).all()
+
+
+def test_a_cell_by_itself_gets_what_it_gets_among_others():
+    points, _ = blobs((60, 50, 40))
+    landmarks, labels, _ = clustered(points, 3)
+    assert [int(landmarks.assign(points[[i]])[0]) for i in range(0, 150, 7)] == labels[::7].tolist()
+
+
+def test_order_of_cells_does_not_matter():
+    points, _ = blobs((60, 50, 40))
+    _, labels, _ = clustered(points, 3)
+    order = np.random.default_rng(5).permutation(150)
+    _, shuffled, _ = clustered(points[order], 3)
+    np.testing.assert_array_equal(shuffled, labels[order])
+
+
+def test_anchors_come_from_a_sample():
+    points, truth = blobs((300, 250, 200))
+    config = Config(n_anchors=20, n_anchor_sets=2, n_nearest=3, max_fit_cells=100)
+    assert learn_anchors(points, config, np.random.default_rng(0)).shape == (2, 20, 4)
+    _, labels, _ = clustered(points, 3, config)
+    assert adjusted_rand_score(truth, labels) == 1
+
+
+def test_fewer_clusters_where_cells_are_alike():
+    points = np.repeat(np.eye(4, dtype=np.float32)[:2], 20, axis=0)
+    landmarks, labels, _ = clustered(points, 3)
+    assert landmarks.anchors.shape[1] == 2
+    assert sorted(np.bincount(labels)) == [20, 20]
+    assert landmarks.shares.shape[1] == 2
