@@ -186,6 +186,7 @@ def components(adata: anndata.AnnData, seed: int, *, scaled: bool) -> np.ndarray
     sc.pp.highly_variable_genes(cells, n_top_genes=N_GENES)
     cells = cells[:, cells.var["highly_variable"]].copy()
     if scaled:
+        cells.X = cells.X.toarray()
         sc.pp.scale(cells, max_value=10)
     sc.pp.pca(cells, n_comps=N_PCS, random_state=seed)
     return cells.obsm["X_pca"]

@@ -10,6 +10,7 @@ import _problem
 import _scores
 import _tables
 import audit
+import clustering
 import interactions
 import numpy as np
 import pandas as pd
@@ -301,3 +302,63 @@ def test_tables_of_rejection_and_audit():
     assert "| rival | 0.700 | 0.700 | 0.700 |  |  |" in rejection.table(rows)
     found = {"average_precision": 0.9, "expected_wrong": 0.05, "suggested_right": 1.0}
     assert "| ours | 0.900 | 0.900 | 0.050 | 1.000 |" in audit.table([{"set": "a", "method": "ours", **found}])
+
+
+@pytest.fixture(scope="module")
+def labelled_cells():
+    rng = np.random.default_rng(0)
+    kind = np.arange(150) % 3
+    counts = rng.poisson(0.5 + 4.0 * (np.arange(90) % 3 == kind[:, None])).astype(np.float32)
+    return AnnData(sp.csr_matrix(counts), obs=pd.DataFrame({"cell_type": kind}, index=[str(n) for n in range(150)]))
+
+
+@pytest.mark.parametrize("method", ["scbignn", "kmeans", "kmeans_scaled"])
+def test_clusterers_find_three_types(labelled_cells, method, monkeypatch):
+    before = labelled_cells.X.copy()
+    monkeypatch.setattr(clustering, "N_PCS", 10)
+    (row,) = clustering.scored(labelled_cells, 0, 1, method=method)
+    assert row["ari"] > 0.95
+    assert row["acc"] > 0.98
+    assert row["n_clusters"] == row["n_labels"] == 3
+    assert (before != labelled_cells.X).nnz == 0
+
+
+def test_clusters_are_matched_one_to_one():
+    found, truth = np.array([2, 2, 0, 0, 1, 3]), np.array([0, 0, 1, 1, 1, 0])
+    named = clustering.matched(found, truth)
+    assert named.tolist() == [0, 0, 1, 1, -1, -1]
+
+
+def test_held_out_cells_of_the_same_model_agree(labelled_cells):
+    (row,) = clustering.held_out(labelled_cells, 0, 1)
+    assert row["agreement_of_same_model"] == 1
+    assert row["agreement"] > 0.95
+
+
+def test_generated_cells_and_growth():
+    (row,) = clustering.growth(600, 1)
+    assert row["n_cells"] == 600
+    assert row["ari"] > 0.9
+    adata = clustering.generated(300)
+    assert adata.shape == (300, 2000)
+    assert (adata.X.sum(1) == 200).all()
+
+
+def test_tables_of_clusterings():
+    figures = {"nmi": 0.5, "acc": 0.5, "n_clusters": 3, "n_labels": 3, "seconds": 1.0, "peak_gb": 1.0}
+    rows = [
+        {"set": name, "seed": seed, "method": method, "ari": ari, **figures}
+        for name in ("a", "b")
+        for seed in (0, 1)
+        for method, ari in (("scbignn", 0.8 + seed / 10), ("kmeans", 0.5), ("leiden", 0.4))
+    ]
+    ours, kmeans, leiden = clustering.score_table(rows).splitlines()[2:]
+    assert ours.startswith("| **scbignn, default** | .8500 / .5000 | .8500 / .5000 | .8500 ± .0707 | .5000 ± .0000 |")
+    assert ours.endswith("| 1.0 | 2 | 1.0 | 1.0 |")
+    assert "| 2.0 | 2 |" in kmeans
+    assert "|  | 2 |" in leiden
+    numbers = [
+        {"set": "a", "seed": 0, "method": f"{method}_number", "n_clusters": n, "n_labels": 3}
+        for method, n in (("scbignn", 3), ("leiden", 7))
+    ]
+    assert "| a | 3 | 3 | 7 |" in clustering.tables(numbers)

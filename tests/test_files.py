@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scbignn._files import Parts, read_parts, write_parts
+from scbignn._files import Parts, kind_of, read_parts, write_parts
 
 KIND = "trial"
 
@@ -300,3 +300,10 @@ def test_every_byte_of_the_tensors_counts(folder):
             read_parts(folder, KIND)
     (folder / "model.safetensors").write_bytes(whole)
     assert read_parts(folder, KIND).about == parts().about
+
+
+def test_kind_of_a_model(tmp_path):
+    write_parts(tmp_path / "model", "some kind", Parts({}, {}), overwrite=False)
+    assert kind_of(tmp_path / "model") == "some kind"
+    assert kind_of(tmp_path) == ""
+    assert kind_of(tmp_path / "none") == ""

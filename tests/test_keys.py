@@ -1,6 +1,16 @@
 import pytest
 
-from scbignn._keys import AnnotationKeys, AuditKeys, BackOffKeys, column_names, is_annotation, is_audit, is_back_off
+from scbignn._keys import (
+    AnnotationKeys,
+    AuditKeys,
+    BackOffKeys,
+    ClusterKeys,
+    column_names,
+    is_annotation,
+    is_audit,
+    is_back_off,
+    is_clustering,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +31,9 @@ def test_column_names_are_writable_and_distinct(labels, expected):
     assert not any("/" in name for name in names)
 
 
-@pytest.mark.parametrize(("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3)])
+@pytest.mark.parametrize(
+    ("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (ClusterKeys, 7)]
+)
 def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
     keys = kind("mine")
     slots = [(attribute, name) for attribute, names in keys.slots.items() for name in names]
@@ -41,3 +53,9 @@ def test_runs_are_told_apart():
         [False, True, False],
         [False, False, True],
     ]
+
+
+def test_clusterings_are_told_apart():
+    assert is_clustering({"anchors": {}, "clusters": {}})
+    assert not any(is_clustering(other) for other in (None, 3, "anchors", {}, {"gene_importance": 1}))
+    assert not any(told({"anchors": {}}) for told in (is_annotation, is_audit, is_back_off))

@@ -272,3 +272,42 @@ def test_inspect_of_bad_files_and_options(source, monkeypatch, capsys, arguments
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert fragment in err
+
+
+def test_cluster_writes_what_the_function_finds(adata, source, tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    assert main(["cluster", str(source), "--n-clusters", "3", "-o", str(out)]) == 0
+    *logged, last = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in logged] == ["cluster", "cluster"]
+    assert last == f"wrote {out}"
+    scbignn.tl.cluster(adata, 3)
+    written = anndata.read_h5ad(out)
+    pd.testing.assert_frame_equal(get.clusters(written), get.clusters(adata), check_exact=True)
+    assert (written.obs["bgformer"] == adata.obs["bgformer"]).all()
+
+
+def test_every_option_of_cluster_reaches_the_function(source, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("scbignn.tl.cluster", lambda _, n_clusters, **options: seen.update(options, n=n_clusters))
+    out = str(tmp_path / "out.h5ad")
+    assert main(["cluster", str(source), "-o", out]) == 0
+    assert seen == {"n": None, "layer": None, "key_added": "bgformer", "rng": 0}
+    command = ["cluster", str(source), "-o", out, "--n-clusters", "4", "--layer", "counts"]
+    assert main([*command, "--key-added", "mine", "--seed", "7"]) == 0
+    assert seen == {"n": 4, "layer": "counts", "key_added": "mine", "rng": 7}
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--n-clusters", "1"], "n_clusters=1 must be at least 2"),
+        (["--layer", "scaled"], "negative values"),
+        (["-o", "none/out.h5ad"], "there is no folder none"),
+        (["-o", "."], "clustered.h5ad"),
+    ],
+)
+def test_cluster_says_what_is_wrong(source, tmp_path, monkeypatch, capsys, options, fragment):
+    monkeypatch.chdir(tmp_path)
+    assert main(["cluster", str(source), "-o", "out.h5ad", *options]) == 2
+    assert fragment in capsys.readouterr().err
+    assert not (tmp_path / "out.h5ad").exists()

@@ -1,0 +1,111 @@
+"""Plots of clusterings draw what `get` returns, on the Axes they are given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import scbignn
+from scbignn import get, pl
+from scbignn.clustering import Config
+from scbignn.pl._style import GROUPS, group_colors
+
+NAMES = ["cluster_anchors", "cluster_embedding", "cluster_stability"]
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def _clustered():
+    adata = scbignn.datasets.simulated(n_cells=90, n_genes=60, fold_change=20.0)
+    scbignn.tl.cluster(adata, 3, config=Config(n_anchors=20, n_anchor_sets=2, n_resamples=2))
+    adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(90, 2)) + 9 * adata.obsm["X_bgformer"][:, :2]
+    return adata
+
+
+@pytest.fixture
+def clustered(_clustered):
+    return _clustered.copy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_on_given_axes_only(clustered, contents, name):
+    before = contents(clustered)
+    figure, (left, right) = plt.subplots(ncols=2)
+    assert getattr(pl, name)(clustered, ax=right) is right
+    assert plt.get_fignums() == [figure.number]
+    assert right.has_data()
+    assert not left.has_data()
+    assert contents(clustered) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_makes_one_figure_without_axes(clustered, name):
+    ax = getattr(pl, name)(clustered)
+    assert plt.get_fignums() == [ax.figure.number]
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_run(adata, name):
+    with pytest.raises(KeyError, match=r"scbignn\.tl\.cluster"):
+        getattr(pl, name)(adata)
+    assert plt.get_fignums() == []
+
+
+def test_cells_have_the_colour_of_their_cluster(clustered):
+    ax = pl.cluster_embedding(clustered)
+    (dots,) = ax.collections
+    place = {tuple(point): color for point, color in zip(dots.get_offsets().data, dots.get_facecolors(), strict=True)}
+    codes = clustered.obs["bgformer"].cat.codes
+    for point, code in zip(clustered.obsm["X_umap"], codes, strict=True):
+        assert plt.matplotlib.colors.to_hex(place[tuple(point)]).upper() == GROUPS[code]
+    assert sorted(text.get_text() for text in ax.texts) == ["0", "1", "2"]
+    for text in ax.texts:
+        cells = (clustered.obs["bgformer"] == text.get_text()).to_numpy()
+        np.testing.assert_allclose(text.get_position(), np.median(clustered.obsm["X_umap"][cells], axis=0))
+
+
+def test_confidence_in_place_of_cluster(clustered):
+    ax = pl.cluster_embedding(clustered, by_confidence=True)
+    (dots,) = ax.collections
+    np.testing.assert_allclose(np.sort(dots.get_array()), np.sort(clustered.obs["bgformer_confidence"]))
+
+
+@pytest.mark.parametrize(
+    ("basis", "error", "message"),
+    [("X_tsne", KeyError, r"no 'X_tsne'.*sc\.tl\.umap"), ("line", ValueError, "two columns are needed")],
+)
+def test_coordinates_that_are_not_there(clustered, basis, error, message):
+    clustered.obsm["line"] = np.zeros((90, 1))
+    with pytest.raises(error, match=message):
+        pl.cluster_embedding(clustered, basis=basis)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_bars_are_sizes_of_anchors(clustered, number):
+    ax = pl.cluster_anchors(clustered, anchor_set=number)
+    table = get.anchors(clustered, anchor_set=number).obs
+    heights = [bar.get_height() for bar in ax.containers[0]]
+    assert sum(heights) == pytest.approx(90, rel=1e-5)
+    assert sorted(heights) == pytest.approx(sorted(table["size"]))
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+
+
+def test_bars_are_confidence_and_stability(clustered):
+    ax = pl.cluster_stability(clustered)
+    table = get.clusters(clustered)
+    for bars, column in zip(ax.containers, ("confidence", "stability"), strict=True):
+        np.testing.assert_allclose(bars.datavalues, table[column])
+    assert ax.get_yticklabels()[0].get_text() == "0 (30)"
+    del clustered.uns["bgformer"]["clusters"]["stability"]
+    assert len(pl.cluster_stability(clustered).containers) == 1
+
+
+def test_colours_come_again():
+    assert len(set(GROUPS)) == len(GROUPS) == 16
+    assert group_colors(18)[16:] == list(GROUPS[:2])
