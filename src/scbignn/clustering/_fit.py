@@ -119,7 +119,7 @@ def cluster_cells(
     n_found = len(net.centers) if net else landmarks.shares.shape[1]
     if n_found < n_clusters:
         logger.warning(
-            "%d clusters were asked for, %d were found: the others lost all their cells", n_clusters, n_found
+            "%d clusters were to be found, and %d have cells: the others lost all of theirs", n_clusters, n_found
         )
     model = Model(
         genes=np.asarray(genes, dtype=str),
