@@ -358,7 +358,7 @@ def test_tables_of_clusterings():
     assert "| 2.0 | 2 |" in kmeans
     assert "|  | 2 |" in leiden
     numbers = [
-        {"set": "a", "seed": 0, "method": f"{method}_number", "n_clusters": n, "n_labels": 3}
+        {"set": "a", "seed": 0, "method": f"{method}_number", "n_clusters": n, "n_labels": 3, "ari": 0.5}
         for method, n in (("scbignn", 3), ("leiden", 7))
     ]
-    assert "| a | 3 | 3 | 7 |" in clustering.tables(numbers)
+    assert "| a | 3 | 3 | 7 | .5000 | .5000 |" in clustering.tables(numbers)
