@@ -171,6 +171,15 @@ def test_a_backed_file_is_read_in_parts(cells, tmp_path, monkeypatch):
     backed.file.close()
 
 
+def test_dask_is_read_in_parts(cells):
+    da = pytest.importorskip("dask.array")
+    other = cells.copy()
+    other.X = da.from_array(cells.X.toarray(), chunks=(25, 60)).map_blocks(sp.csr_matrix)
+    scbignn.tl.cluster(other, 3, config=QUICK)
+    scbignn.tl.cluster(cells, 3, config=QUICK)
+    assert_same(cells, other)
+
+
 def test_the_order_of_cells_and_genes_does_not_matter(cells):
     rng = np.random.default_rng(0)
     other = cells[rng.permutation(90), rng.permutation(60)].copy()

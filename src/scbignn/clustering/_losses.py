@@ -38,7 +38,7 @@ def zinb_loss(counts: Tensor, mean: Tensor, dispersion: Tensor, dropout_logits: 
 
 
 def soft_assignment(z: Tensor, centers: Tensor, scale: Tensor | float) -> Tensor:
-    """q_ik in proportion to 1 / (1 + |z_i - mu_k|^2 / s), (n, d), (K, d) -> (n, K).
+    """q_ik in proportion to 1 / (1 + d_ik^2 / s), d_ik from cell to centre; (n, d), (K, d) -> (n, K).
 
     `scale`, s, is the mean squared distance of a cell to its own centre when the centres are set. The release has s = 1
     for centres of length 1 and embeddings of length root d, which makes all q nearly equal.
