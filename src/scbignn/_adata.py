@@ -178,8 +178,9 @@ def prediction_slots(
     neighbors: Neighbors | None,
     model: Model,
     match: GeneMatch,
-    about: dict[str, Any],
     *,
+    params: dict[str, Any],
+    about: dict[str, Any],
     false_rejection_rate: float | Literal["auto"] | None,
     key_added: str,
 ) -> list[Slot]:
@@ -187,7 +188,6 @@ def prediction_slots(
     keys = AnnotationKeys(key_added)
     rejection = reject(found, model.trust, false_rejection_rate)
     missing = model.genes[match.positions < 0]
-    params = about.pop("params")
     record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
     about = {
         "labels": np.array(model.labels, dtype=object),

@@ -161,24 +161,6 @@ def _check_key(key_added: str) -> None:
         raise ValueError(msg)
 
 
-def check_run(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """`adata.uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
-
-    Raises
-    ------
-    KeyError
-        It is not.
-    """
-    run = adata.uns.get(key)
-    if not is_annotation(run):
-        msg = (
-            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
-            "or pass the key_added of the run as key."
-        )
-        raise KeyError(msg)
-    return run
-
-
 def read_labels(
     adata: AnnData, labels_key: str, unlabeled_category: object, *, may_be_complete: bool = False
 ) -> Labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: The label of a cell that is like no label.
 UNKNOWN = "Unknown"
@@ -26,6 +27,24 @@ def column_names(labels: list[str]) -> list[str]:
 def is_annotation(run: object) -> bool:
     """Whether an entry of `uns` was written by `tl.annotate`."""
     return isinstance(run, Mapping) and "gene_importance" in run
+
+
+def annotation_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """`uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
+
+    Raises
+    ------
+    KeyError
+        It is not.
+    """
+    run = uns.get(key)
+    if not is_annotation(run):
+        msg = (
+            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
+            "or pass the key_added of the run as key."
+        )
+        raise KeyError(msg)
+    return run
 
 
 def is_audit(run: object) -> bool:

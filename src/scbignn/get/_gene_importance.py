@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from ._stored import stored
+from .._keys import annotation_run
 
 
 def gene_importance(adata: AnnData, *, key: str = "scbignn", n_genes: int | None = None) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def gene_importance(adata: AnnData, *, key: str = "scbignn", n_genes: int | None
     KeyError
         `adata` holds no such run.
     """
-    scores = stored(adata, key)["gene_importance"]["score"]
+    scores = annotation_run(adata.uns, key)["gene_importance"]["score"]
     table = pd.DataFrame({"gene": scores.index.astype(str), "score": scores.to_numpy()})
     table["rank"] = range(1, len(table) + 1)
     return table.head(len(table) if n_genes is None else n_genes)

@@ -14,12 +14,11 @@ import numpy as np
 from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
-from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of, other_gene_names
-from .._genes import check_gene_overlap
+from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate
-from ._predict import check_mode, predict
+from ._predict import check_mode, match_genes, predict
 
 logger = logging.getLogger(__name__)
 
@@ -258,13 +257,7 @@ def _shared_genes(
         gene_names(adata, gene_symbols)  # raises where a column was asked for
     with _said_of_the_reference():
         reference, names = named_genes(reference, theirs)
-    match = check_gene_overlap(
-        names,
-        gene_names(adata, own),
-        min_gene_overlap=min_gene_overlap,
-        others=other_gene_names(adata, own),
-        target="adata.var_names" if own is None else f"adata.var[{own!r}]",
-    )
+    match = match_genes(names, adata, own, min_gene_overlap)
     return reference[:, match.positions >= 0], own, theirs
 
 

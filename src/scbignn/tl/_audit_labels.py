@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
@@ -115,7 +116,7 @@ def audit_labels(
         "noise_rate": audit.noise_rate,
         "per_label": audit_table(audit, found.y[cells], names).set_index("label"),
         "seed": learned.params["seed"],
-        "version": learned.fingerprint["version"],
+        "version": version("scbignn"),
     }
     slots = [
         Slot("obs", keys.wrong, wrong),
