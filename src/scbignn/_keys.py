@@ -25,8 +25,8 @@ def column_names(labels: list[str]) -> list[str]:
 
 
 def is_annotation(run: object) -> bool:
-    """Whether an entry of `uns` was written by `tl.annotate`."""
-    return isinstance(run, Mapping) and "gene_importance" in run
+    """Whether an entry of `uns` was written by `tl.annotate` or `tl.predict`."""
+    return isinstance(run, Mapping) and "gene_importance" in run and not is_cross_validation(run)
 
 
 def annotation_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -50,6 +50,11 @@ def annotation_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def is_audit(run: object) -> bool:
     """Whether an entry of `uns` was written by `tl.audit_labels`."""
     return isinstance(run, Mapping) and "noise_rate" in run
+
+
+def is_cross_validation(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.cross_validate`."""
+    return isinstance(run, Mapping) and "folds" in run and "rounds" in run
 
 
 def is_back_off(run: object) -> bool:
@@ -152,6 +157,34 @@ class AuditKeys:
     def suggested(self) -> str:
         """obs: the most probable other label."""
         return f"{self.key}_suggested"
+
+
+@dataclass(frozen=True)
+class CrossValidationKeys:
+    """Slots of `tl.cross_validate`."""
+
+    key: str
+    """obs: label by a run that did not know it; uns: everything that is not per cell."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"obs": [self.key, self.confidence, self.fold], "uns": [self.key, self.colors]}
+
+    @property
+    def confidence(self) -> str:
+        """obs: probability of the label."""
+        return f"{self.key}_confidence"
+
+    @property
+    def fold(self) -> str:
+        """obs: the fold that a cell was held out in."""
+        return f"{self.key}_fold"
+
+    @property
+    def colors(self) -> str:
+        """uns: a colour for each category of the label."""
+        return f"{self.key}_colors"
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,9 @@ def annotate(
     `adata.uns['scbignn']`
         `params`, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
         ``sc.tl.umap(adata, neighbors_key="scbignn")`` works; `labels`, in the order of the probabilities; `history`,
-        a row an epoch; `gene_importance`, a row a gene; `homophily`, of the learned and of the raw PCA graph among
+        a row an epoch; `gene_importance` and `gene_importance_per_label`, read by
+        :func:`scbignn.get.gene_importance`; `gene_attention`, the strongest pairs of genes, read by
+        :func:`scbignn.get.gene_attention`; `homophily`, of the learned and of the raw PCA graph among
         labelled cells; `expression`, what the matrix was found to hold; `calibration`, read by
         :func:`scbignn.get.calibration`; `rejection`, with the thresholds, where cells were rejected; `mode`; `version`.
     `adata.uns['scbignn_colors']`

@@ -91,8 +91,6 @@ def audit_labels(
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
         layer=layer,
-        n_top_genes=None,
-        n_neighbors=None,
         config=config,
         device=device,
         backend=backend,
