@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 LONG = "central memory CD8-positive, alpha-beta T cell"
 
@@ -69,3 +74,44 @@ def run_of(n_labels: int, *, n_cells: int = 400, n_genes: int = 60, n_rejected: 
         },
     }
     return adata
+
+
+def drawn(ax: Axes) -> bytes:
+    """The PNG of a figure, after a look at its words: none is cut off, and none empty.
+
+    Warnings are errors in these tests, so a missing glyph or a layout that does not fit fails here as well.
+    """
+    figure = ax.figure
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    renderer = figure.canvas.get_renderer()
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text() and text.axes is not None:
+            box = text.get_window_extent(renderer)
+            limits = figure.bbox.padded(1.5)
+            inside = limits.x0 <= box.x0 and box.x1 <= limits.x1 and limits.y0 <= box.y0 and box.y1 <= limits.y1
+            if _is_shown(text):
+                assert inside, f"{text.get_text()!r} at {box.extents} leaves {limits.extents}"
+    return buffer.getvalue()
+
+
+def _is_shown(text: Text) -> bool:
+    """Whether a tick's label, if it is one, is within the limits of its axis."""
+    axes = text.axes
+    if not axes.axison:
+        return text in axes.texts
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if text in (tick.label1, tick.label2):
+                return low <= tick.get_loc() <= high
+    return True
+
+
+def overlapping(texts: list[Text], *, neighbors: bool = True) -> list[tuple[str, str]]:
+    """Pairs of drawn texts, or of neighbours in the list, that lie on each other by more than a fifth of a letter."""
+    boxes = [text.get_window_extent().shrunk(0.8, 0.8) for text in texts]
+    pairs = (
+        zip(range(len(boxes)), range(1, len(boxes)), strict=False) if neighbors else combinations(range(len(boxes)), 2)
+    )
+    return [(texts[a].get_text(), texts[b].get_text()) for a, b in pairs if boxes[a].overlaps(boxes[b])]

@@ -75,7 +75,7 @@ def confusion(
             value = share[row, column]
             text = f"{100 * value:.0f}"
             ax.text(column, row, text, ha="center", va="center", fontsize=5, color="white" if value > 0.5 else "black")
-    ax.set_xlabel("predicted, % of the row", fontsize=8)
+    ax.set_xlabel("predicted, % of the row", fontsize=8, loc="right")
     ax.set_ylabel("given (cells)", fontsize=8)
     if small:
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, format=PercentFormatter(1), ticks=[0, 0.5, 1])

@@ -75,9 +75,9 @@ def n_neighbors(
         scores = rows.groupby(x)[y].agg(["mean", "std"])
         color, marker = _LOOKS[number % len(_LOOKS)]
         ax.errorbar(
-            scores.index,
-            scores["mean"],
-            yerr=scores["std"].fillna(0) if scores["std"].notna().any() else None,
+            scores.index.to_numpy(),
+            scores["mean"].to_numpy(),
+            yerr=scores["std"].fillna(0).to_numpy() if scores["std"].notna().any() else None,
             color=color,
             marker=marker,
             markersize=4,

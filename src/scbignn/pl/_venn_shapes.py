@@ -34,8 +34,9 @@ def outlines(n_sets: int) -> tuple[np.ndarray, ...]:
         turn = np.pi / 2 + 2 * np.pi * np.arange(n_sets) / n_sets + (np.pi / 2 if n_sets == 2 else 0)
         curves = [_ellipse(0.42 * np.cos(t), 0.42 * np.sin(t), 0.72, 0.72, 0) for t in turn]
     elif n_sets == 4:
-        inner, outer = (-0.005, 0.355, 1.326, 0.594, 0.764), (0.242, -0.069, 1.356, 0.586, 0.838)
-        curves = [_ellipse(side * x, y, a, b, side * t) for x, y, a, b, t in (inner, outer) for side in (-1, 1)]
+        outer, inner = (0.45, -0.288, 0.854), (0.007, 0.072, 0.784)
+        places = [(-1, *outer), (-1, *inner), (1, *inner), (1, *outer)]
+        curves = [_ellipse(side * x, y, 1.21, 0.755, side * angle) for side, x, y, angle in places]
     elif n_sets == 5:
         turn = 2 * np.pi * np.arange(5) / 5
         x, y = 0.033 * np.cos(turn) - 0.249 * np.sin(turn), 0.033 * np.sin(turn) + 0.249 * np.cos(turn)
@@ -74,7 +75,7 @@ def regions(n_sets: int) -> dict[tuple[bool, ...], Region]:
     places = np.linspace(-1, 1, _PLACES)
     x, y = np.meshgrid(places, places)
     points = np.column_stack([x.ravel(), y.ravel()])
-    inside = np.array([Path(curve).contains_points(points) for curve in outlines(n_sets)])
+    inside = np.array([Path(curve[::3]).contains_points(points) for curve in outlines(n_sets)])
     code = (inside * (1 << np.arange(n_sets))[:, None]).sum(0).reshape(x.shape)
     found = {}
     for number in range(1, 1 << n_sets):
