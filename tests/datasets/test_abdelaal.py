@@ -133,10 +133,10 @@ def test_inspect_finds_counts(put, tmp_path):
 @pytest.mark.parametrize(
     ("place", "text", "message"),
     [
-        (PLACES["baron_mouse"], '"","G1"\n"c1",3\n"c2",-1\n', "a value that is no count"),
-        (PLACES["baron_mouse"], '"","G1"\n"c1",3\n"c2",\n', "a gap"),
-        (PLACES["baron_mouse"], '"","G1"\n"c1",3\n"c2",many\n', "no number near cell 'c1'"),
-        (PLACES["baron_mouse"], '"","G1","G2"\n"c1",3\n', "a gap"),
+        (PLACES["baron_mouse"], '"","G1"\n"c1",3\n"c2",-1\n', "a value that is no count, or too few"),
+        (PLACES["baron_mouse"], '"","G1","G2"\n"c1",3,1\n"c2",,1\n', "has a gap, or a value that is no number"),
+        (PLACES["baron_mouse"], '"","G1"\n"c1",3\n"c2",many\n', "has a gap, or a value that is no number"),
+        (PLACES["baron_mouse"], '"","G1","G2"\n"c1",3\n', "a value that is no count, or too few"),
         (f"{INTRA}/Pancreatic_data/Baron Mouse/Labels.csv", '"x"\n"beta"\n', "1203 cells, and Labels.csv beside it 1"),
     ],
 )
