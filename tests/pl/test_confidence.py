@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 from pictures import drawn, overlapping, run_of
 
-from scbignn import get, pl
+from scbignn import pl
 
 
 @pytest.mark.parametrize("n_labels", [3, 14, 40])
@@ -77,13 +77,3 @@ def test_errors_and_given_axes(adata, contents):
     with pytest.raises(KeyError, match=r"sc\.tl\.umap"):
         pl.confidence(run, basis="umap")
     assert plt.get_fignums() == [figure.number]
-
-
-def test_the_table():
-    adata = run_of(4)
-    table = get.confidence(adata, groupby="truth")
-    assert table.columns.tolist() == ["n_cells", "q05", "q25", "median", "q75", "q95", "unknown"]
-    assert table["n_cells"].sum() == adata.n_obs
-    assert table["n_cells"].iloc[-1] == 0
-    assert table.iloc[-1, 1:].isna().all()
-    assert (table["unknown"] * table["n_cells"]).sum() == pytest.approx(12)

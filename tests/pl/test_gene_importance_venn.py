@@ -50,7 +50,7 @@ def test_venn_counts_genes_in_just_these_lists(n_runs):
     ]
     colors = [patch.get_edgecolor() for patch in ax.patches]
     assert len(set(colors)) == n_runs
-    assert [plt.matplotlib.colors.to_rgba(text.get_color()) for text in names] == colors
+    np.testing.assert_allclose([text.get_color() for text in names], 0.75 * np.array(colors)[:, :3])
     assert drawn(ax).startswith(b"\x89PNG")
     assert overlapping(ax.texts, neighbors=False) == []
 

@@ -15,7 +15,7 @@ def embedding(adata: AnnData, basis: str = "umap") -> pd.DataFrame:
     adata
         Annotated data.
     basis
-        Name of the embedding in `adata.obsm`, with or without the "X_" before it.
+        Name of the embedding in `adata.obsm`, with or without the ``X_`` before it.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 
 from .. import get
 from ._style import FIRST, SECOND, axes_or_new, shortened
@@ -106,7 +106,8 @@ def _name_outside(ax: Axes, name: str, place: int, color: str, curves: tuple[np.
     x, y = 1.06 * np.linalg.norm(points[away < 0.15], axis=1).max() * direction
     sides = {"ha": "center" if abs(direction[0]) < 0.4 else ("left" if x > 0 else "right")}
     sides["va"] = "center" if abs(direction[1]) < 0.4 else ("bottom" if y > 0 else "top")
-    ax.text(x, y, name, color=color, fontsize=8, linespacing=1.0, fontweight="bold", parse_math=False, **sides)
+    dark = 0.75 * np.array(to_rgb(color))  # letters are thin
+    ax.text(x, y, name, color=dark, fontsize=8, linespacing=1.0, fontweight="bold", parse_math=False, **sides)
     if np.hypot(x, y) - np.hypot(alone.x, alone.y) > 3 * alone.radius and n_sets == 6:
         edge = np.array([alone.x, alone.y]) + 0.8 * alone.radius * direction
         ax.plot([edge[0], 0.98 * x], [edge[1], 0.98 * y], color=color, linewidth=0.6)
