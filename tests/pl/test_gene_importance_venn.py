@@ -1,3 +1,5 @@
+import doctest
+import inspect
 import itertools
 
 import matplotlib.pyplot as plt
@@ -104,3 +106,11 @@ def test_one_list_is_not_enough():
     with pytest.raises(ValueError, match="holds 1 run"):
         pl.gene_importance_venn({"a": ["G1"]}, n_top=1)
     assert plt.get_fignums() == []
+
+
+def test_example_in_the_docstring():
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    example = parser.get_doctest(inspect.getdoc(pl.gene_importance_venn), {}, "gene_importance_venn", None, None)
+    runner.run(example)
+    assert runner.summarize(verbose=False) == (0, len(example.examples))
+    assert example.examples

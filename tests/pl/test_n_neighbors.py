@@ -1,3 +1,6 @@
+import doctest
+import inspect
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -68,3 +71,11 @@ def test_given_axes_and_errors(table):
     with pytest.raises(ValueError, match="k of 1 or more"):
         pl.n_neighbors(table.head(0))
     assert plt.get_fignums() == [figure.number]
+
+
+def test_example_in_the_docstring():
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    example = parser.get_doctest(inspect.getdoc(pl.n_neighbors), {}, "n_neighbors", None, None)
+    runner.run(example)
+    assert runner.summarize(verbose=False) == (0, len(example.examples))
+    assert example.examples
