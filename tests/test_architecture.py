@@ -29,7 +29,7 @@ FLOORS = {
     "tl": 5,
 }
 #: Rooms off the stairs, and all that they may enter.
-SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": set()}
+SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
 FRONT = {"__init__", "_demo", "__main__"}
 
 

@@ -47,7 +47,7 @@ def gene_importance(
     table = get.gene_importance(adata, key=key, by=by, label=label, n_genes=n_genes)
     ax = axes_or_new(ax, 3.4, 0.6 + 0.19 * len(table))
     ax.barh(range(len(table)), table["score"], color=FIRST, height=0.75)
-    ax.set_yticks(range(len(table)), [shortened(gene) for gene in table["gene"]], fontsize=8)
+    ax.set_yticks(range(len(table)), [shortened(gene) for gene in table["gene"]], fontsize=8, parse_math=False)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel({"attention": "attention received", "attribution": "added to the margin"}[by])
     if label is not None:
