@@ -30,7 +30,7 @@ FLOORS = {
 }
 #: Rooms off the stairs, and all that they may enter.
 SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
-FRONT = {"__init__", "_demo", "__main__"}
+FRONT = {"__init__", "_demo", "_report", "__main__"}
 
 
 def room(path):

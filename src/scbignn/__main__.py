@@ -66,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
     annotate.set_defaults(run=_annotate)
 
+    report = commands.add_parser("report", help="write what was found in an annotated h5ad file to one HTML page")
+    report.add_argument("input", type=Path, help="h5ad file that `scbignn annotate` or tl.annotate wrote slots to")
+    report.add_argument("-o", "--output", type=Path, required=True, help="HTML file to write")
+    report.add_argument("--truth-key", help="column of obs with true labels, where they are known")
+    report.add_argument("--batch-key", help="column of obs with samples")
+    report.add_argument("--key", default="scbignn", help="name of the slots to read")
+    report.add_argument("--title", default="Annotated cells", help="headline of the page")
+    report.set_defaults(run=_report)
+
     inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
     inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
     inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
@@ -90,12 +99,7 @@ def _annotate(options: argparse.Namespace) -> int:
     from . import tl
 
     _check_input(options.input)
-    if not options.output.parent.is_dir():
-        msg = f"there is no folder {options.output.parent}. Create it, or write elsewhere with -o."
-        raise FileNotFoundError(msg)
-    if options.output.is_dir():
-        msg = f"{options.output} is a folder. Name a file with -o, such as {options.output / 'annotated.h5ad'}."
-        raise IsADirectoryError(msg)
+    _check_output(options.output, "annotated.h5ad")
     reference = None
     if options.reference is not None:
         _check_input(options.reference)
@@ -123,6 +127,27 @@ def _annotate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    import anndata
+
+    from ._report import report
+
+    _check_input(options.input)
+    _check_output(options.output, "report.html")
+    with _reading(options.input):
+        adata = anndata.read_h5ad(options.input)
+    report(
+        adata,
+        options.output,
+        truth_key=options.truth_key,
+        batch_key=options.batch_key,
+        key=options.key,
+        title=options.title,
+    )
+    print(f"wrote {options.output}")
+    return 0
+
+
 def _inspect(options: argparse.Namespace) -> int:
     from . import pp
     from ._h5ad import on_disk
@@ -146,6 +171,15 @@ def _check_input(path: Path) -> None:
     if not path.is_file():
         msg = f"there is no file {path}. Give the path of an h5ad file."
         raise FileNotFoundError(msg)
+
+
+def _check_output(path: Path, example: str) -> None:
+    if not path.parent.is_dir():
+        msg = f"there is no folder {path.parent}. Create it, or write elsewhere with -o."
+        raise FileNotFoundError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder. Name a file with -o, such as {path / example}."
+        raise IsADirectoryError(msg)
 
 
 @contextmanager
