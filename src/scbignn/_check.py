@@ -16,7 +16,16 @@ import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
 
-from ._keys import AnnotationKeys, AuditKeys, BackOffKeys, is_annotation, is_audit, is_back_off
+from ._keys import (
+    AnnotationKeys,
+    AuditKeys,
+    BackOffKeys,
+    CrossValidationKeys,
+    is_annotation,
+    is_audit,
+    is_back_off,
+    is_cross_validation,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +34,12 @@ SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 #: What tells an earlier run of each kind.
-_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off}
+_EARLIER = {
+    AnnotationKeys: is_annotation,
+    AuditKeys: is_audit,
+    BackOffKeys: is_back_off,
+    CrossValidationKeys: is_cross_validation,
+}
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 #: Names that no slot of a file can have.
 _RESERVED = frozenset({"", ".", "..", "_index"})
@@ -136,7 +150,11 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None)
     check_free(adata, AnnotationKeys(key_added), labels_key)
 
 
-def check_free(adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys, labels_key: str | None = None) -> None:
+def check_free(
+    adata: AnnData,
+    keys: AnnotationKeys | AuditKeys | BackOffKeys | CrossValidationKeys,
+    labels_key: str | None = None,
+) -> None:
     """Slots that are free, or of an earlier run of the same kind, and not the labels."""
     _check_key(keys.key)
     mend = f'Use another name, such as key_added="{keys.key}_predicted".'
@@ -159,24 +177,6 @@ def _check_key(key_added: str) -> None:
             'Use for example key_added="scbignn".'
         )
         raise ValueError(msg)
-
-
-def check_run(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """`adata.uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
-
-    Raises
-    ------
-    KeyError
-        It is not.
-    """
-    run = adata.uns.get(key)
-    if not is_annotation(run):
-        msg = (
-            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
-            "or pass the key_added of the run as key."
-        )
-        raise KeyError(msg)
-    return run
 
 
 def read_labels(

@@ -6,7 +6,9 @@ from ._audit import audit
 from ._calibration import calibration
 from ._confidence import confidence
 from ._confusion import confusion
+from ._cross_validation import cross_validation
 from ._embedding import embedding
+from ._gene_attention import gene_attention
 from ._gene_importance import gene_importance
 from ._history import history
 from ._homophily import homophily
@@ -21,7 +23,9 @@ __all__ = [
     "calibration",
     "confidence",
     "confusion",
+    "cross_validation",
     "embedding",
+    "gene_attention",
     "gene_importance",
     "history",
     "homophily",

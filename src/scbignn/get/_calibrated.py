@@ -1,4 +1,4 @@
-"""Where a run of a tool, and its calibration, lie in `uns`."""
+"""Where the calibration of a run lies in `uns`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from .._keys import is_annotation
-
-
-def stored(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """`adata.uns[key]` if it is a run of `tl.annotate`.
-
-    Raises
-    ------
-    KeyError
-        It is not.
-    """
-    run = adata.uns.get(key)
-    if not is_annotation(run):
-        msg = (
-            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
-            "or pass the key_added of the run as key."
-        )
-        raise KeyError(msg)
-    return run
+from .._keys import annotation_run
 
 
 def stored_calibration(adata: AnnData, key: str) -> Mapping[str, Any]:
@@ -36,7 +18,7 @@ def stored_calibration(adata: AnnData, key: str) -> Mapping[str, Any]:
     KeyError
         `adata.uns[key]` is no run of `tl.annotate`, or one without calibration.
     """
-    run = stored(adata, key)
+    run = annotation_run(adata.uns, key)
     if "calibration" not in run:
         msg = (
             f"the run in adata.uns[{key!r}] holds no calibration. Run scbignn.tl.annotate(adata, labels_key=...) again "
