@@ -42,3 +42,17 @@ def test_more_labels_than_colours_and_columns_of_text():
         get.label_colors(adata, "none")
     adata.obs["gaps"] = pd.Series(["a", None] * (adata.n_obs // 2), index=adata.obs_names)
     assert get.label_colors(adata, "gaps").index.tolist() == ["a"]
+
+
+def test_the_colours_of_another_column():
+    adata = run_of(3)
+    adata.uns["scbignn_colors"] = ["#111111", "#222222", "#333333", "#444444"]
+    assert get.label_colors(adata, "truth", like="scbignn").tolist() == ["#111111", "#222222", "#333333"]
+    adata.obs["donor"] = ["a", "type 0"] * (adata.n_obs // 2)
+    assert get.label_colors(adata, "donor", like="scbignn").to_dict() == {"a": "#0072B2", "type 0": "#111111"}
+    adata.uns["truth_colors"] = ["#aaaaaa", "#bbbbbb", "#cccccc"]  # its own come first
+    assert get.label_colors(adata, "truth", like="scbignn").tolist() == ["#aaaaaa", "#bbbbbb", "#cccccc"]
+    del adata.uns["scbignn_colors"]
+    del adata.uns["truth_colors"]
+    first, second = (get.label_colors(adata, name, like="scbignn") for name in ("scbignn", "truth"))
+    assert second.to_dict() == first[second.index].to_dict()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import PathPatch, Rectangle
-from pictures import drawn, overlapping, run_of
+from pictures import drawn, label_names, overlapping, run_of
 
 from scbignn import get, pl
 
@@ -44,6 +44,19 @@ def test_flows_are_numbers_of_cells(n_labels):
     assert overlapping(ax.texts[len(counts) :]) == []
 
 
+def test_rare_labels_are_named_beside_the_bars_not_above_them():
+    adata = run_of(14, n_rejected=0)
+    codes = np.r_[np.arange(12), np.full(adata.n_obs - 12, 12)]
+    for column in ("truth", "scbignn"):
+        adata.obs[column] = np.array(label_names(14))[codes]
+    ax = pl.sankey(adata, "truth")
+    places = np.array([text.get_position()[1] for text in ax.texts])
+    assert places.min() >= 0
+    assert places.max() <= 1
+    assert drawn(ax)
+    assert overlapping(ax.texts[:13]) == []
+
+
 def test_colours_are_those_of_the_given_labels():
     adata = run_of(3)
     adata.uns["truth_colors"] = ["#ff0000", "#00ff00", "#0000ff"]
@@ -58,6 +71,16 @@ def test_colours_are_those_of_the_given_labels():
     assert [to_hex(bar.get_facecolor()) for bar in bars] == [color[name] for name in [*rows, *columns]]
     flows = [name for name in rows for other in columns if counts.loc[name, other]]
     assert [to_hex(ribbon.get_facecolor()) for ribbon in ribbons] == [color[name] for name in flows]
+
+
+def test_colours_of_the_prediction_where_given_labels_have_none():
+    adata = run_of(3)
+    adata.uns["scbignn_colors"] = ["#ff0000", "#00ff00", "#0000ff", "#123456"]
+    color = dict(zip(adata.obs["scbignn"].cat.categories, adata.uns["scbignn_colors"], strict=True))
+    _, bars = parts(pl.sankey(adata, "truth"))
+    counts = get.confusion(adata, "truth")
+    names = [*counts.index[counts.sum(axis=1) > 0], *counts.columns[counts.sum(axis=0) > 0]]
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == [color[name] for name in names]
 
 
 def test_on_given_axes_and_errors(adata, contents):

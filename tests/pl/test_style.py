@@ -19,6 +19,20 @@ def test_apart_keeps_order_and_distance_and_is_closest(seed):
             assert np.square(other - np.sort(positions)).sum() >= cost
 
 
+def test_apart_stays_within_limits():
+    rng = np.random.default_rng(0)
+    positions, gap = np.r_[np.full(8, 0.01), 0.5, 0.99, 1.0], 0.06
+    moved = apart(positions, gap, low=0, high=1)
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert np.diff(moved).min() >= gap - 1e-12
+    cost = np.square(moved - positions).sum()
+    for _ in range(500):
+        other = moved + rng.normal(0, 0.02, len(moved))
+        if np.diff(other).min() >= gap and other.min() >= 0 and other.max() <= 1:
+            assert np.square(other - positions).sum() >= cost
+
+
 def test_apart_leaves_alone_what_is_apart():
     positions = np.array([0.9, 0.1, 0.5])
     np.testing.assert_allclose(apart(positions, 0.2), positions)

@@ -13,7 +13,7 @@ _FEW = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0000
 _UNKNOWN_COLOR = "#bbbbbb"
 
 
-def label_colors(adata: AnnData, column: str) -> pd.Series:
+def label_colors(adata: AnnData, column: str, *, like: str | None = None) -> pd.Series:
     """The colour of every label of a column of `adata.obs`.
 
     Those of ``adata.uns["<column>_colors"]`` where it holds one for each category, as scanpy writes them. Otherwise, up
@@ -26,6 +26,8 @@ def label_colors(adata: AnnData, column: str) -> pd.Series:
         Annotated data.
     column
         Column of `adata.obs` with labels.
+    like
+        Another such column. Where `column` has no palette, its labels take the colours that they have in this one.
 
     Returns
     -------
@@ -40,8 +42,10 @@ def label_colors(adata: AnnData, column: str) -> pd.Series:
     palette = adata.uns.get(f"{column}_colors")
     if palette is not None and hasattr(adata.obs[column], "cat") and len(palette) == len(names):
         return pd.Series([str(color) for color in palette], index=names, dtype=object)
-    known = [name for name in names if name != UNKNOWN]
-    color = dict(zip(known, _default(len(known)), strict=True)) | {UNKNOWN: _UNKNOWN_COLOR}
+    color = {UNKNOWN: _UNKNOWN_COLOR} if like is None else label_colors(adata, like).to_dict()
+    known = [name for name in names if name not in color]
+    unused = [shade for shade in _default(len(names)) if shade not in color.values()]
+    color |= dict(zip(known, [*unused, *_default(len(names))], strict=False))
     return pd.Series([color[name] for name in names], index=names, dtype=object)
 
 

@@ -52,7 +52,7 @@ def confidence(
 
 def _boxes(adata: AnnData, groupby: str | None, key: str, ax: Axes | None) -> Axes:
     table = get.confidence(adata, groupby=groupby, key=key)
-    colors = get.label_colors(adata, key if groupby is None else groupby)[table.index]
+    colors = get.label_colors(adata, key if groupby is None else groupby, like=key)[table.index]
     rows = np.arange(len(table))
     names = [f"{shortened(name)} ({n:,})" for name, n in table["n_cells"].items()]
     step = 0.2 if len(table) <= 20 else 0.14

@@ -57,9 +57,8 @@ def sankey(
     if counts.empty:
         msg = f"no cell has a label in adata.obs[{truth_key!r}]. Pass the column that holds the given labels."
         raise ValueError(msg)
-    given = get.label_colors(adata, truth_key)
-    predicted = get.label_colors(adata, key)
-    predicted = pd.Series({name: given.get(name, predicted[name]) for name in counts.columns})
+    given = get.label_colors(adata, truth_key, like=key)
+    predicted = pd.Series(get.label_colors(adata, key).to_dict() | given.to_dict())
     most = max(counts.shape)
     font = 7 if most <= 20 else 5
     names = [shortened(name, 22) for name in (*counts.index, *counts.columns)]
@@ -80,7 +79,8 @@ def sankey(
     for table, colors, x, side in ((left, given, 0.0, "right"), (right, predicted, 1.0, "left")):
         middle = (table["low"] + table["height"] / 2).to_numpy()
         outside = -1 if side == "right" else 1
-        for (name, low, height), y, place in zip(table.itertuples(), middle, apart(middle, gap), strict=True):
+        places = apart(middle, gap, low=0, high=1)
+        for (name, low, height), y, place in zip(table.itertuples(), middle, places, strict=True):
             ax.add_patch(Rectangle((x - _BAR * (x == 0), low), _BAR, height, facecolor=colors[name], linewidth=0))
             edge = x + outside * _BAR
             ax.plot(

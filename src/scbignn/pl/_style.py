@@ -37,7 +37,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def apart(positions: np.ndarray, gap: float) -> np.ndarray:
+def apart(positions: np.ndarray, gap: float, *, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """Positions on an axis, moved as little as possible (least squares) until neighbours are `gap` apart.
 
     Parameters
@@ -46,12 +46,15 @@ def apart(positions: np.ndarray, gap: float) -> np.ndarray:
         Float, shape (n,), in any order, which stays.
     gap
         Smallest distance between two of the result.
+    low, high
+        Where the result may lie; all positions must have room there.
     """
     positions = np.asarray(positions, dtype=float)
     order = np.argsort(positions, kind="stable")
     steps = gap * np.arange(len(positions))
     moved = np.empty_like(positions)
-    moved[order] = _increasing(positions[order] - steps) + steps
+    last = steps[-1] if steps.size else 0.0
+    moved[order] = np.clip(_increasing(positions[order] - steps), low, high - last) + steps
     return moved
 
 
