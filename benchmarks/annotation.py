@@ -6,9 +6,10 @@
 
 Each fold of `benchmarks/folds` in turn has its labels hidden; with --few N, only N cells of each label keep theirs, and
 a seed draws which. Methods that see the expression of the test cells while they train are in a block of their own,
-"transductive". A run may be dealt to several machines by set, and its tables read together. Every method runs in a
-process of its own, so that seconds and peak memory are its own too. CellTypist, singler and scANVI need an environment,
-which `python benchmarks/set_up_rivals.py` sets up; they run where --rivals names them.
+"transductive". A run may be dealt to several machines by set, and its tables read together; where two runs hold the
+same figures, the first counts. Every method runs in a process of its own, so that seconds and peak memory are its own
+too. CellTypist, singler and scANVI need an environment, which `python benchmarks/set_up_rivals.py` sets up; they run
+where --rivals names them.
 `pbmc68k_reduced` comes with scanpy; its labels were made by correlation with sorted populations.
 """
 
@@ -34,7 +35,9 @@ def main() -> None:
     options = parse()
     if options.read:
         runs = [json.loads(path.read_text()) for path in options.read]
-        rows = [row for earlier in runs for row in earlier["rows"] if row["set"] in options.sets]
+        rows = [row for name in options.sets for earlier in runs for row in earlier["rows"] if row["set"] == name]
+        found = {(row["set"], row["seed"], row["fold"], row["method"]): row for row in reversed(rows)}
+        rows = list(reversed(found.values()))
         print(tables(rows, runs[0]["about"]["few"]))
         return
     rows = []

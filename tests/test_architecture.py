@@ -31,8 +31,8 @@ FLOORS = {
     "tl": 5,
 }
 #: Rooms off the stairs, and all that they may enter.
-SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": set()}
-FRONT = {"__init__", "_demo", "__main__"}
+SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
+FRONT = {"__init__", "_demo", "_report", "__main__"}
 
 
 def room(path):

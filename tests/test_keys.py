@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from scbignn._keys import (
@@ -5,11 +6,13 @@ from scbignn._keys import (
     AuditKeys,
     BackOffKeys,
     ClusterKeys,
+    CrossValidationKeys,
     column_names,
     is_annotation,
     is_audit,
     is_back_off,
     is_clustering,
+    is_cross_validation,
 )
 
 
@@ -32,7 +35,8 @@ def test_column_names_are_writable_and_distinct(labels, expected):
 
 
 @pytest.mark.parametrize(
-    ("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (ClusterKeys, 7)]
+    ("kind", "n_slots"),
+    [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (ClusterKeys, 7), (CrossValidationKeys, 5)],
 )
 def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
     keys = kind("mine")
@@ -45,14 +49,16 @@ def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
 
 
 def test_runs_are_told_apart():
-    runs = {"gene_importance": 1, "params": {}}, {"noise_rate": 0.1}, {"threshold": 0.8, "tree": 1}
-    for told in (is_annotation, is_audit, is_back_off):
-        assert not any(told(other) for other in (None, 3, "noise_rate", {}))
-    assert [[told(run) for run in runs] for told in (is_annotation, is_audit, is_back_off)] == [
-        [True, False, False],
-        [False, True, False],
-        [False, False, True],
+    runs = [
+        {"gene_importance": 1, "params": {}},
+        {"noise_rate": 0.1},
+        {"threshold": 0.8, "tree": 1},
+        {"folds": 1, "rounds": 1, "gene_importance": 1},
     ]
+    tests = is_annotation, is_audit, is_back_off, is_cross_validation
+    for told in tests:
+        assert not any(told(other) for other in (None, 3, "noise_rate", {}))
+    np.testing.assert_array_equal([[told(run) for run in runs] for told in tests], np.eye(4, dtype=bool))
 
 
 def test_clusterings_are_told_apart():

@@ -26,7 +26,7 @@ def test_overrides_nest():
 
 
 def test_a_misspelt_field_is_refused():
-    with pytest.raises(AttributeError, match=r"no field 'devise'.*device, backend and progress"):
+    with pytest.raises(AttributeError, match=r"no field 'devise'.*device, backend, progress and data_folder"):
         settings.devise = "cpu"
     with pytest.raises(AttributeError, match="devise"), settings.override(devise="cpu"):
         pass

@@ -24,7 +24,7 @@ def code_of(path):
     """The Python of a notebook, or of the blocks of a page, as one string a cell or block."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+        return re.findall(r"^```(?:python|\{code-cell\} ipython3)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
 
 
@@ -122,3 +122,12 @@ def test_public_names_pass():
     code = "model = scbignn.tl.fit(adata, labels_key='a', rng=1)\nscbignn.annotation.Config.paper(n_layers=2)"
     assert importlib.import_module("scbignn.annotation").Config.paper
     assert list(breaches(code)) == []
+
+
+def test_the_gallery_shows_every_plot_and_the_api_every_name():
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    assert {name for name in scbignn.pl.__all__ if f"scbignn.pl.{name}(" in page} == set(scbignn.pl.__all__)
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for module in ("datasets", "get", "pl", "pp", "tl"):
+        names = {f"{module}.{name}" for name in getattr(scbignn, module).__all__}
+        assert names <= set(page.split()), f"docs/api.md lacks {names - set(page.split())}"

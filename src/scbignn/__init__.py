@@ -11,6 +11,7 @@ from ._settings import Settings, settings
 if TYPE_CHECKING:
     from . import annotation, clustering, datasets, get, graph, pl, pp, tl
     from ._models import read_model
+    from ._report import report
 
 __version__ = version("scbignn")
 __all__ = [
@@ -24,19 +25,21 @@ __all__ = [
     "pl",
     "pp",
     "read_model",
+    "report",
     "settings",
     "tl",
 ]
 
 _MODULES = {"annotation", "clustering", "datasets", "get", "graph", "pl", "pp", "tl"}
+_FUNCTIONS = {"read_model": "._models", "report": "._report"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a module of the package when it is first used: `import scbignn` alone loads neither torch nor scanpy."""
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name == "read_model":
-        return importlib.import_module("._models", __name__).read_model
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -75,6 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--seed", type=int, default=0, help="seed of everything random")
     cluster.set_defaults(run=_cluster)
 
+    report = commands.add_parser("report", help="write what was found in an annotated h5ad file to one HTML page")
+    report.add_argument("input", type=Path, help="h5ad file that `scbignn annotate` or tl.annotate wrote slots to")
+    report.add_argument("-o", "--output", type=Path, required=True, help="HTML file to write")
+    report.add_argument("--truth-key", help="column of obs with true labels, where they are known")
+    report.add_argument("--batch-key", help="column of obs with samples")
+    report.add_argument("--key", default="scbignn", help="name of the slots to read")
+    report.add_argument("--title", default="Annotated cells", help="headline of the page")
+    report.set_defaults(run=_report)
+
     inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
     inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
     inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
@@ -138,6 +147,27 @@ def _cluster(options: argparse.Namespace) -> int:
         adata = anndata.read_h5ad(options.input)
     tl.cluster(adata, options.n_clusters, layer=options.layer, key_added=options.key_added, rng=options.seed)
     adata.write_h5ad(options.output)
+    print(f"wrote {options.output}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    import anndata
+
+    from ._report import report
+
+    _check_input(options.input)
+    _check_output(options.output, "report.html")
+    with _reading(options.input):
+        adata = anndata.read_h5ad(options.input)
+    report(
+        adata,
+        options.output,
+        truth_key=options.truth_key,
+        batch_key=options.batch_key,
+        key=options.key,
+        title=options.title,
+    )
     print(f"wrote {options.output}")
     return 0
 

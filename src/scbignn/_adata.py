@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from copy import deepcopy
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -27,7 +26,9 @@ from ._genes import GeneMatch
 from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, column_names
 from .annotation import (
     Annotation,
+    Edges,
     Homophily,
+    Importance,
     Model,
     Prediction,
     Thresholds,
@@ -150,6 +151,7 @@ def annotation_slots(
 ) -> list[Slot]:
     """Everything that `tl.annotate` writes without a reference; its docstring says what each slot holds."""
     keys, fit = AnnotationKeys(key_added), found.fit
+    genes = adata.var_names.to_numpy(dtype=object)[found.genes]
     trust, novelty = trust_of(found, of_its_own=True, seed=params["seed"])
     p = fit.p if trust is None else trust.calibration.apply(fit.p)
     prediction = Prediction(p, fit.q, fit.h, novelty)
@@ -157,7 +159,8 @@ def annotation_slots(
     about = {
         "labels": np.array(labels.names, dtype=object),
         "history": pd.DataFrame(fit.history),
-        "gene_importance": _importance_table(adata.var_names[found.genes], found.importance),
+        **_importance_tables(genes, found.importance),
+        "gene_attention": _edge_table(genes, labels.names, found.edges),
         "homophily": _homophily_tables(found.homophily, labels.names),
         "expression": dataclasses.asdict(expression),
         "mode": "transductive",
@@ -180,8 +183,9 @@ def prediction_slots(
     neighbors: Neighbors | None,
     model: Model,
     match: GeneMatch,
-    about: dict[str, Any],
     *,
+    params: dict[str, Any],
+    about: dict[str, Any],
     false_rejection_rate: float | Literal["auto"] | None,
     key_added: str,
 ) -> list[Slot]:
@@ -189,12 +193,11 @@ def prediction_slots(
     keys = AnnotationKeys(key_added)
     rejection = reject(found, model.trust, false_rejection_rate)
     missing = model.genes[match.positions < 0]
-    params = about.pop("params")
     record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
     about = {
         "labels": np.array(model.labels, dtype=object),
         "history": pd.DataFrame(model.history),
-        "gene_importance": _importance_table(model.genes[model.panel], model.importance),
+        **_importance_tables(model.genes[model.panel].astype(object), model.importance),
         "homophily": _homophily_tables(model.homophily, model.labels),
         "gene_overlap": {
             "share": match.share,
@@ -310,9 +313,20 @@ def _neighbors_record(keys: AnnotationKeys, neighbors: Neighbors, params: dict[s
     }
 
 
-def _importance_table(genes: Sequence[str], importance: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame({"score": importance}, index=pd.Index(genes))
-    return table.sort_values("score", ascending=False, kind="stable")
+def _importance_tables(genes: np.ndarray, importance: Importance) -> dict[str, Any]:
+    """Genes in the order of the attention they receive, whatever the table."""
+    order = np.argsort(-importance.received, kind="stable")
+    columns = {"score": importance.received, "attribution": importance.attribution}
+    table = pd.DataFrame({name: column for name, column in columns.items() if column is not None}, index=genes)
+    per_label = {"score": importance.received_per_label, "attribution": importance.attribution_per_label}
+    per_label = {name: scores[order] for name, scores in per_label.items() if scores is not None}
+    return {"gene_importance": table.iloc[order], "gene_importance_per_label": per_label}
+
+
+def _edge_table(genes: np.ndarray, labels: list[str], edges: Edges) -> pd.DataFrame:
+    table = pd.DataFrame(edges._asdict())
+    table["label"] = pd.Categorical.from_codes(edges.label, categories=labels)
+    return table.assign(source=genes[edges.source], target=genes[edges.target])
 
 
 def _homophily_tables(homophily: Homophily, names: list[str]) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from ._keys import (
     AuditKeys,
     BackOffKeys,
     ClusterKeys,
+    CrossValidationKeys,
     is_annotation,
     is_audit,
     is_back_off,
     is_clustering,
+    is_cross_validation,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,13 @@ SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 #: What tells an earlier run of each kind.
-_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off, ClusterKeys: is_clustering}
+_EARLIER = {
+    AnnotationKeys: is_annotation,
+    AuditKeys: is_audit,
+    BackOffKeys: is_back_off,
+    ClusterKeys: is_clustering,
+    CrossValidationKeys: is_cross_validation,
+}
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 #: Names that no slot of a file can have.
 _RESERVED = frozenset({"", ".", "..", "_index"})
@@ -146,7 +154,9 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None)
 
 
 def check_free(
-    adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys | ClusterKeys, labels_key: str | None = None
+    adata: AnnData,
+    keys: AnnotationKeys | AuditKeys | BackOffKeys | ClusterKeys | CrossValidationKeys,
+    labels_key: str | None = None,
 ) -> None:
     """Slots that are free, or of an earlier run of the same kind, and not the labels."""
     _check_key(keys.key)
@@ -170,24 +180,6 @@ def _check_key(key_added: str) -> None:
             'Use for example key_added="scbignn".'
         )
         raise ValueError(msg)
-
-
-def check_run(adata: AnnData, key: str) -> Mapping[str, Any]:
-    """`adata.uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
-
-    Raises
-    ------
-    KeyError
-        It is not.
-    """
-    run = adata.uns.get(key)
-    if not is_annotation(run):
-        msg = (
-            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
-            "or pass the key_added of the run as key."
-        )
-        raise KeyError(msg)
-    return run
 
 
 def read_labels(

@@ -35,6 +35,11 @@ def unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
     """Rows scaled to a Euclidean length of 1; CSR, of the same shape and type. A row of zeros stays."""
     length = np.sqrt(np.asarray(x.multiply(x).sum(1)).ravel())
     scale = np.divide(1, length, out=np.ones_like(length), where=length > 0)
+    return scale_rows(x, scale)
+
+
+def scale_rows(x: sp.csr_matrix, scale: np.ndarray) -> sp.csr_matrix:
+    """Each row times its own factor, (n, M) and (n,); CSR, of the same shape and type."""
     return sp.csr_matrix((x.data * np.repeat(scale, np.diff(x.indptr)).astype(x.dtype), x.indices, x.indptr), x.shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: The label of a cell that is like no label.
 UNKNOWN = "Unknown"
@@ -24,13 +25,36 @@ def column_names(labels: list[str]) -> list[str]:
 
 
 def is_annotation(run: object) -> bool:
-    """Whether an entry of `uns` was written by `tl.annotate`."""
-    return isinstance(run, Mapping) and "gene_importance" in run
+    """Whether an entry of `uns` was written by `tl.annotate` or `tl.predict`."""
+    return isinstance(run, Mapping) and "gene_importance" in run and not is_cross_validation(run)
+
+
+def annotation_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """`uns[key]` if it is a run of `tl.annotate` or `tl.predict`.
+
+    Raises
+    ------
+    KeyError
+        It is not.
+    """
+    run = uns.get(key)
+    if not is_annotation(run):
+        msg = (
+            f"adata.uns[{key!r}] holds no annotation. Run scbignn.tl.annotate(adata, labels_key=...) first, "
+            "or pass the key_added of the run as key."
+        )
+        raise KeyError(msg)
+    return run
 
 
 def is_audit(run: object) -> bool:
     """Whether an entry of `uns` was written by `tl.audit_labels`."""
     return isinstance(run, Mapping) and "noise_rate" in run
+
+
+def is_cross_validation(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.cross_validate`."""
+    return isinstance(run, Mapping) and "folds" in run and "rounds" in run
 
 
 def is_back_off(run: object) -> bool:
@@ -41,6 +65,24 @@ def is_back_off(run: object) -> bool:
 def is_clustering(run: object) -> bool:
     """Whether an entry of `uns` was written by `tl.cluster` or `tl.predict_clusters`."""
     return isinstance(run, Mapping) and "anchors" in run
+
+
+def clustering_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """`uns[key]` if it is a run of `tl.cluster` or `tl.predict_clusters`.
+
+    Raises
+    ------
+    KeyError
+        It is not.
+    """
+    run = uns.get(key)
+    if not is_clustering(run):
+        msg = (
+            f"adata.uns[{key!r}] holds no clustering. Run scbignn.tl.cluster(adata) first, "
+            "or pass the key_added of the run as key."
+        )
+        raise KeyError(msg)
+    return run
 
 
 @dataclass(frozen=True)
@@ -138,6 +180,34 @@ class AuditKeys:
     def suggested(self) -> str:
         """obs: the most probable other label."""
         return f"{self.key}_suggested"
+
+
+@dataclass(frozen=True)
+class CrossValidationKeys:
+    """Slots of `tl.cross_validate`."""
+
+    key: str
+    """obs: label by a run that did not know it; uns: everything that is not per cell."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"obs": [self.key, self.confidence, self.fold], "uns": [self.key, self.colors]}
+
+    @property
+    def confidence(self) -> str:
+        """obs: probability of the label."""
+        return f"{self.key}_confidence"
+
+    @property
+    def fold(self) -> str:
+        """obs: the fold that a cell was held out in."""
+        return f"{self.key}_fold"
+
+    @property
+    def colors(self) -> str:
+        """uns: a colour for each category of the label."""
+        return f"{self.key}_colors"
 
 
 @dataclass(frozen=True)

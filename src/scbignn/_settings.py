@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -26,11 +27,13 @@ class Settings:
     backend: Literal["auto", "dgl", "torch"] = "auto"
     """What ``backend="auto"`` means: ``"auto"`` (DGL where it runs, else the torch engine), ``"dgl"`` or ``"torch"``."""
     progress: bool = True
-    """Show a progress bar while training."""
+    """Show a progress bar while training or downloading."""
+    data_folder: str | Path | None = None
+    """Where `scbignn.datasets` keeps downloads; None: a folder in the user's cache."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in {field.name for field in dataclasses.fields(self)}:
-            msg = f"scbignn.settings has no field {name!r}. It has device, backend and progress."
+            msg = f"scbignn.settings has no field {name!r}. It has device, backend, progress and data_folder."
             raise AttributeError(msg)
         super().__setattr__(name, value)
 

@@ -15,7 +15,7 @@ from scbignn.annotation import (
     choose_target_sum,
     fit,
     fit_anchor,
-    mean_attention,
+    importance_of,
     normalize,
     raw_neighbors,
     top_variance_genes,
@@ -54,9 +54,10 @@ def test_every_part_is_what_its_own_function_gives():
     alone = fit(z, y, 3, config, device=CPU, engine="torch", seed=0)
     np.testing.assert_array_equal(found.genes, reference.top_variance_genes(reference.normalize(x.toarray(), 1e4), 9))
     np.testing.assert_array_equal(found.fit.p, alone.p)
-    attention = mean_attention(alone.gene_gnn, z, min_count=1, device=CPU)
-    np.testing.assert_array_equal(found.attention.toarray(), attention.toarray())
-    np.testing.assert_allclose(found.importance, attention.toarray().sum(0), rtol=1e-6)
+    expected = importance_of(alone.gene_gnn, z, alone.p.argmax(1), 3, min_count=1, device=CPU)
+    for part, other in zip((*found.importance, *found.edges), (*expected[0], *expected[2]), strict=True):
+        np.testing.assert_array_equal(part, other)
+    np.testing.assert_array_equal(found.attention.toarray(), expected[1].toarray())
     for name, graph in (("learned", alone.neighbors), ("raw", raw_neighbors(z, 3, device=CPU, seed=0))):
         edges = reference.adjacency(graph.indices)
         assert getattr(found.homophily, name) == homophily(sp.csr_matrix(edges), y)

@@ -1,67 +1,102 @@
 import numpy as np
 import pytest
-import reference
-import scipy.sparse as sp
-from small import CPU, alpha, expression, gene_gnn, tiny, weights
+import torch
+from small import CPU, expression, gene_gnn, tiny
 
-from scbignn.annotation import _importance, gene_importance, mean_attention
+from scbignn.annotation import Anchored, _importance, importance_of
+from scbignn.annotation._attention import attention_of_pairs
+from scbignn.annotation._tokens import Tokens
 
-
-def by_reference(network, config, x, min_count):
-    per_cell = []
-    for row in x.toarray().astype(float):
-        if row.any():
-            _, layers = reference.gene_network(weights(network), row, config.n_heads, alpha=alpha(network))
-            per_cell.append((np.flatnonzero(row), layers))
-    return reference.mean_attention(per_cell, x.shape[1], min_count)
-
-
-@pytest.mark.parametrize("changes", [{"n_heads": 1}, {"n_heads": 4}, {"n_layers": 2}, {"read_out": "mean"}])
-@pytest.mark.parametrize("min_count", [0, 1, 4, 8, 1000])
-def test_equals_reference(changes, min_count):
-    config = tiny(**changes)
-    network, x = gene_gnn(config), expression(25, empty=(0, 9))
-    found = mean_attention(network, x, min_count=min_count, device=CPU)
-    expected = by_reference(network, config, x, min_count)
-    assert found.dtype == np.float32
-    assert found.shape == (12, 12)
-    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(gene_importance(found), expected.sum(0), rtol=1e-4, atol=1e-6)
+CONFIGS = [
+    {},
+    {"n_layers": 2},
+    {"n_layers": 0, "read_out": "value"},
+    {"read_out": "value"},
+    {"batch_norm": True},
+    {"anchor": True},
+]
 
 
-def test_rare_pairs_are_dropped_and_common_ones_kept():
-    network, x = gene_gnn(tiny()), expression(25)
-    both = (x.toarray() > 0).astype(int)
-    count = both.T @ both
-    found = mean_attention(network, x, min_count=5, device=CPU).toarray()
-    assert (count < 5).any()
-    np.testing.assert_array_equal(found > 0, count >= 5)
+def problem(changes, n_cells=30):
+    config, rng = tiny(**changes), np.random.default_rng(1)
+    x = expression(n_cells, density=0.5)
+    anchored = None
+    if config.anchor:
+        slopes = rng.normal(size=(3, 12)).astype(np.float32)
+        anchored = Anchored(np.asarray(x @ slopes.T, dtype=np.float32), slopes)
+    return gene_gnn(config).eval(), x, rng.integers(0, 3, n_cells), anchored
 
 
-def test_pairs_that_never_meet_have_no_entry_and_no_nan():
-    x = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0]], dtype=np.float32))
-    found = mean_attention(gene_gnn(tiny(), 4), x, min_count=0, device=CPU)
-    np.testing.assert_array_equal(found.toarray() > 0, np.kron(np.eye(2), np.ones((2, 2))))
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
-
-
-def test_blocks_of_cells_do_not_matter(monkeypatch):
-    network, x = gene_gnn(tiny()), expression(25)
-    whole = mean_attention(network, x, min_count=2, device=CPU)
-    monkeypatch.setattr(_importance, "_ROWS", 4)
-    np.testing.assert_allclose(
-        mean_attention(network, x, min_count=2, device=CPU).toarray(), whole.toarray(), rtol=1e-6
+def margins(network, x, labels, anchored):
+    decisions = None if anchored is None else torch.from_numpy(np.asarray(x @ anchored.slopes.T, dtype=np.float32))
+    with torch.no_grad():
+        cells = np.arange(x.shape[0])
+        logits = network.logits(network(Tokens(x, CPU), cells), decisions).double().numpy()
+    return np.array(
+        [
+            own[label] - (np.delete(own, label).max() + np.delete(own, label).mean()) / 2
+            for own, label in zip(logits, labels, strict=True)
+        ]
     )
 
 
-def test_importance_is_attention_received():
-    attention = sp.csr_matrix(np.array([[0.5, 0.25], [1.0, 0.0]], dtype=np.float32))
-    found = gene_importance(attention)
-    np.testing.assert_array_equal(found, [1.5, 0.25])
-    assert found.dtype == np.float64
-    assert found.shape == (2,)
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+def test_attribution_is_the_slope_of_the_margin_times_expression(changes):
+    network, x, labels, anchored = problem(changes)
+    found, *_ = importance_of(network, x, labels, 3, min_count=1, anchored=anchored, device=CPU)
+    added, step = np.zeros(x.shape), 3e-3
+    for gene in range(12):  # what is said of a cell depends on no other
+        ends = []
+        for sign in (-1, 1):
+            moved = x.copy()
+            moved.data[x.indices == gene] += sign * step
+            ends.append(margins(network, moved, labels, anchored))
+        added[:, gene] = x[:, gene].toarray()[:, 0] * (ends[1] - ends[0]) / (2 * step)
+    np.testing.assert_allclose(found.attribution, added.mean(0), atol=2e-3 * np.abs(added).max())
+    for label in range(3):
+        expected = added[labels == label].mean(0)
+        np.testing.assert_allclose(found.attribution_per_label[:, label], expected, atol=5e-3 * np.abs(added).max())
+    assert np.abs(found.attribution).max() > 1e-4
 
 
-def test_nothing_expressed():
-    found = mean_attention(gene_gnn(tiny(), 4), sp.csr_matrix((3, 4), dtype=np.float32), min_count=1, device=CPU)
-    assert found.nnz == 0
+def test_attention_received_overall_and_per_label():
+    network, x, labels, _ = problem({})
+    found, attention, _ = importance_of(network, x, labels, 3, min_count=2, device=CPU)
+    expected = attention_of_pairs(network, Tokens(x, CPU), x).mean(2)
+    assert attention.dtype == np.float32
+    np.testing.assert_allclose(attention.toarray(), expected, rtol=1e-6)
+    np.testing.assert_allclose(found.received, attention.toarray().astype(float).sum(0), rtol=1e-6)
+    for label in range(3):
+        own = x[labels == label]
+        expected = attention_of_pairs(network, Tokens(own, CPU), own).mean(2).sum(0)
+        np.testing.assert_allclose(found.received_per_label[:, label], expected, rtol=1e-5)
+    assert found.received_per_label.std(1).max() > 0
+
+
+def test_a_label_that_no_cell_has_is_not_a_number():
+    network, x, labels, _ = problem({})
+    labels[labels == 1] = 0
+    found, _, edges = importance_of(network, x, labels, 3, min_count=1, device=CPU)
+    for scores in (found.received_per_label, found.attribution_per_label):
+        np.testing.assert_array_equal(np.isnan(scores).any(0), [False, True, False])
+    assert np.isfinite(found.attribution).all()
+    assert set(edges.label) == {0, 2}
+
+
+def test_cells_drawn_stand_for_all_of_their_label(monkeypatch):
+    network, x, _, _ = problem({}, 8)
+    many = x[np.repeat(np.arange(8), [30, 1, 1, 1, 1, 1, 1, 1])]
+    labels = np.repeat([0, 1], [30, 7])
+    whole = importance_of(network, many, labels, 2, min_count=1, device=CPU)
+    monkeypatch.setattr(_importance, "_CELLS_OF_LABEL", 10)
+    drawn = importance_of(network, many, labels, 2, min_count=1, device=CPU)
+    np.testing.assert_allclose(drawn[0].attribution, whole[0].attribution, rtol=1e-5)
+    np.testing.assert_allclose(drawn[1].toarray(), whole[1].toarray(), rtol=1e-5)
+    assert drawn[2].n_cells.max() <= 17 < whole[2].n_cells.max()
+
+
+def test_training_mode_does_not_matter():
+    network, x, labels, anchored = problem({"dropout": 0.5, "batch_norm": True})
+    expected, *_ = importance_of(network, x, labels, 3, min_count=1, anchored=anchored, device=CPU)
+    found, *_ = importance_of(network.train(), x, labels, 3, min_count=1, anchored=anchored, device=CPU)
+    np.testing.assert_array_equal(found.attribution, expected.attribution)

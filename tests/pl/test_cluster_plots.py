@@ -3,11 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 import scbignn
 from scbignn import get, pl
 from scbignn.clustering import Config
-from scbignn.pl._style import GROUPS, group_colors
 
 NAMES = ["cluster_anchors", "cluster_embedding", "cluster_stability"]
 
@@ -61,9 +61,9 @@ def test_cells_have_the_colour_of_their_cluster(clustered):
     ax = pl.cluster_embedding(clustered)
     (dots,) = ax.collections
     place = {tuple(point): color for point, color in zip(dots.get_offsets().data, dots.get_facecolors(), strict=True)}
-    codes = clustered.obs["bgformer"].cat.codes
-    for point, code in zip(clustered.obsm["X_umap"], codes, strict=True):
-        assert plt.matplotlib.colors.to_hex(place[tuple(point)]).upper() == GROUPS[code]
+    colors = get.label_colors(clustered, "bgformer")
+    for point, name in zip(clustered.obsm["X_umap"], clustered.obs["bgformer"], strict=True):
+        assert to_hex(place[tuple(point)]) == to_hex(colors[name])
     assert sorted(text.get_text() for text in ax.texts) == ["0", "1", "2"]
     for text in ax.texts:
         cells = (clustered.obs["bgformer"] == text.get_text()).to_numpy()
@@ -106,6 +106,7 @@ def test_bars_are_confidence_and_stability(clustered):
     assert len(pl.cluster_stability(clustered).containers) == 1
 
 
-def test_colours_come_again():
-    assert len(set(GROUPS)) == len(GROUPS) == 16
-    assert group_colors(18)[16:] == list(GROUPS[:2])
+def test_a_palette_of_the_users_is_taken(clustered):
+    clustered.uns["bgformer_colors"] = ["#111111", "#222222", "#333333"]
+    (dots,) = pl.cluster_embedding(clustered).collections
+    assert {to_hex(color) for color in dots.get_facecolors()} == {"#111111", "#222222", "#333333"}

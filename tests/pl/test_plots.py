@@ -3,20 +3,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from pictures import drawn, run_of
 
 from scbignn import get, pl
 
 OF_CALIBRATION = ["reliability", "risk_coverage"]
 NAMES = ["gene_importance", "history", "homophily", *OF_CALIBRATION]
-
-
-@pytest.fixture(autouse=True)
-def no_show(monkeypatch):
-    """A plot that calls show fails; no test leaves a figure behind."""
-    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("plt.show was called"))
-    plt.close("all")
-    yield
-    plt.close("all")
 
 
 def run_with(labels: list[str]) -> AnnData:
@@ -165,3 +157,40 @@ def test_risk_coverage_shows_the_curve(calibrated):
 def test_risk_coverage_without_errors(calibrated):
     calibrated.uns["scbignn"]["calibration"]["risk_coverage"]["risk"] = 0.0
     assert pl.risk_coverage(calibrated).get_ylim() == (0, 0.01)
+
+
+def test_homophily_of_several_data_sets_side_by_side():
+    first, second = run_with(["T", "B"]), run_with(["alpha", "beta", "gamma"])
+    second.uns["scbignn"]["homophily"]["learned"] = 0.7
+    ax = pl.homophily({"blood": first, "pancreas": get.homophily(second)})
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["blood", "pancreas"]
+    learned, raw = (container.datavalues for container in ax.containers)
+    np.testing.assert_allclose(learned, [0.9, 0.7])
+    np.testing.assert_allclose(raw, [0.6, 0.6])
+
+    ax = pl.homophily({"blood": first, "pancreas": second}, per_label=True)
+    ticks = ax.get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == ["blood", "T", "B", "pancreas", "alpha", "beta", "gamma"]
+    assert [tick.get_text() for tick in ticks if tick.get_fontweight() == "bold"] == ["blood", "pancreas"]
+    places = np.array(ax.get_yticks())
+    assert np.diff(places).min() >= 1
+    assert np.diff(places)[2] > np.diff(places)[1]  # a gap between data sets
+    np.testing.assert_allclose(ax.containers[0].datavalues, [0.9, 0.5, 1, 0.7, 0.5, 0.75, 1])
+
+
+def test_homophily_of_one_data_set_overall_only():
+    ax = pl.homophily(run_with(["T", "B"]), per_label=False)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["all"]
+
+
+def test_homophily_of_no_data_set():
+    with pytest.raises(ValueError, match="adata is empty"):
+        pl.homophily({})
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("n_labels", [3, 14, 40])
+def test_homophily_with_a_label_without_edges_is_drawn_whole(n_labels):
+    ax = pl.homophily(run_of(n_labels))
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert np.isnan(ax.containers[0].datavalues[-1])

@@ -383,7 +383,7 @@ PLACES = [
     ("torch.nn.functional", "cross_entropy", 1),
     ("torch.nn.functional", "cross_entropy", 12),
     ("scbignn.annotation._em", "nearest_neighbors", 1),
-    ("scbignn.annotation._annotate", "mean_attention", 1),
+    ("scbignn.annotation._annotate", "importance_of", 1),
     ("scbignn._adata", "connectivities", 1),
     ("scbignn.tl._annotate", "write_slots", 1),
 ]
@@ -592,7 +592,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(adata, fast, tmp_path, mo
 def test_a_checkpoint_of_another_run_is_refused_and_kept(adata, fast, contents, tmp_path, monkeypatch):
     path = tmp_path / "run.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr("scbignn.annotation._annotate.mean_attention", Interrupts(None, 1))
+        patch.setattr("scbignn.annotation._annotate.importance_of", Interrupts(None, 1))
         with pytest.raises(KeyboardInterrupt):
             scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint=path)
     kept, before = path.read_bytes(), contents(adata)
@@ -704,7 +704,7 @@ def test_from_a_reference_an_interrupted_run_goes_on(adata, reference, fast, tmp
     path, whole = tmp_path / "run.safetensors", adata.copy()
     scbignn.tl.annotate(whole, "cell_type", reference=reference, config=fast)
     with monkeypatch.context() as patch:
-        patch.setattr("scbignn.annotation._annotate.mean_attention", Interrupts(None, 1))
+        patch.setattr("scbignn.annotation._annotate.importance_of", Interrupts(None, 1))
         with pytest.raises(KeyboardInterrupt):
             scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint=path)
     assert path.exists()

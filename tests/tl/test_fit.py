@@ -22,7 +22,7 @@ def said(model, adata, **arguments):
 
 
 def assert_same_model(one, other):
-    for name in ("genes", "gene_share", "gene_mean", "panel", "importance"):
+    for name in ("genes", "gene_share", "gene_mean", "panel"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert (one.labels, one.config, one.colors, one.about) == (other.labels, other.config, other.colors, other.about)
     for weights, others in (
@@ -31,6 +31,8 @@ def assert_same_model(one, other):
     ):
         assert list(weights) == list(others)
         assert all(torch.equal(value, others[name]) for name, value in weights.items())
+    for scores, others in zip(one.importance, other.importance, strict=True):
+        np.testing.assert_array_equal(scores, others)
     np.testing.assert_array_equal(one.reference.h, other.reference.h)
     np.testing.assert_array_equal(one.reference.q, other.reference.q)
     pd.testing.assert_frame_equal(pd.DataFrame(one.history), pd.DataFrame(other.history), check_exact=True)
@@ -82,7 +84,7 @@ def test_the_reference_stays_as_it_was_after_an_error(furnished, fast, contents,
         raise error
 
     before = contents(furnished)
-    monkeypatch.setattr("scbignn.annotation._annotate.mean_attention", stop)
+    monkeypatch.setattr("scbignn.annotation._annotate.importance_of", stop)
     with pytest.raises(error):
         scbignn.tl.fit(furnished, "cell_type", config=fast)
     assert contents(furnished) == before

@@ -116,7 +116,7 @@ def test_get_and_pl_read_a_prediction(adata, predict, model, mode):
     assert get.history(adata)["loss"].tolist() == [row["loss"] for row in model.history]
     importance = get.gene_importance(adata)
     assert set(importance["gene"]) == set(model.genes[model.panel])
-    np.testing.assert_allclose(importance["score"], np.sort(model.importance)[::-1])
+    np.testing.assert_allclose(importance["score"], np.sort(model.importance.received)[::-1])
     assert get.homophily(adata).loc["all", "learned"] == model.homophily.learned
     for plot in (pl.history, pl.gene_importance, pl.homophily):
         axes = plot(adata)
@@ -142,7 +142,7 @@ def test_a_prediction_shares_nothing_with_the_model(adata, predict, model):
     adata.uns["scbignn"]["params"]["config"]["width"] = -1
     assert model.colors[0] == "#111111"
     assert model.about["versions"]["torch"] == torch.__version__
-    assert model.importance.min() >= 0
+    assert model.importance.received.min() >= 0
     assert model.config.width == 8
 
 

@@ -1,17 +1,19 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from .._expression import normalize, unit_rows
-from ._anchor import Anchor, Believed, believe, fit_anchor
+from ._anchor import Anchor, Believed, believe, deal_folds, fit_anchor
 from ._annotate import Annotation, annotate_cells, choose_genes, choose_target_sum, raw_neighbors
+from ._attention import Edges
 from ._audit import Audit, audit_labels, audit_table
 from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
 from ._cross_fit import cross_fit
-from ._em import Fit, fit
+from ._cross_validate import HeldOut, cross_validate, validation_tables
+from ._em import Fit, Guess, fit
 from ._evidence import Evidence, gather_evidence
 from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._homophily import Homophily
-from ._importance import gene_importance, mean_attention
+from ._importance import Anchored, Importance, importance_of
 from ._model import Model, model_of, read_model
 from ._panel import top_label_genes, top_variance_genes
 from ._predict import Prediction, Predictor
@@ -20,20 +22,25 @@ from ._trust import Trust, trust_of
 
 __all__ = [
     "Anchor",
+    "Anchored",
     "Annotation",
     "Audit",
     "BackOff",
     "Believed",
     "Calibration",
     "Config",
+    "Edges",
     "Evidence",
     "Fit",
+    "Guess",
+    "HeldOut",
     "Homophily",
+    "Importance",
+    "LabelShapes",
+    "LabelTree",
     "Model",
     "Prediction",
     "Predictor",
-    "LabelShapes",
-    "LabelTree",
     "Reliability",
     "Thresholds",
     "Trust",
@@ -47,14 +54,15 @@ __all__ = [
     "choose_genes",
     "choose_target_sum",
     "cross_fit",
+    "cross_validate",
+    "deal_folds",
     "fit",
     "fit_anchor",
     "gather_evidence",
-    "gene_importance",
+    "importance_of",
     "label_shapes",
     "label_tree",
     "label_tree_from_columns",
-    "mean_attention",
     "model_of",
     "normalize",
     "novelty_score",
@@ -65,4 +73,5 @@ __all__ = [
     "top_variance_genes",
     "trust_of",
     "unit_rows",
+    "validation_tables",
 ]

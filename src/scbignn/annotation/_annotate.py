@@ -15,12 +15,13 @@ from sklearn.decomposition import PCA
 from .._expression import mean_and_variance, mean_share, normalize, unit_rows
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import Anchor, fit_anchor
+from ._attention import Edges
 from ._config import Config
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
 from ._homophily import Homophily, homophily_of
-from ._importance import gene_importance, mean_attention
+from ._importance import Anchored, Importance, importance_of
 from ._panel import top_label_genes, top_variance_genes
 
 #: Of the normalisation, where the config leaves it open; the first unless another is surely better.
@@ -53,8 +54,10 @@ class Annotation:
     """(T,) columns of the expression matrix that entered, ascending."""
     attention: sp.csr_matrix
     """(T, T) float32, mean attention between them."""
-    importance: np.ndarray
-    """(T,) float64, attention received."""
+    edges: Edges
+    """Where it is strongest, label by label."""
+    importance: Importance
+    """Of these genes, for the labels that p gives."""
     cross_fitted: np.ndarray | None
     """(N, C) float32, what p would have said of each labelled cell without its label, NaN where there is nothing to
     say; None with ``cross_fit_folds=0``."""
@@ -128,7 +131,19 @@ def annotate_cells(
         raw = raw_neighbors(x, k, device=device, seed=seed)
     else:
         raw = nearest_neighbors(evidence.components, k, device=device, seed=seed)
-    attention = mean_attention(found.gene_gnn, x, min_count=config.min_count, device=device)
+    anchored = None
+    if config.anchor:
+        anchored = Anchored(evidence.gene_decisions, evidence.views.gene.weights[:, genes])
+    importance, attention, edges = importance_of(
+        found.gene_gnn,
+        x,
+        found.p.argmax(1),
+        n_labels,
+        min_count=config.min_count,
+        anchored=anchored,
+        device=device,
+        seed=seed,
+    )
     return Annotation(
         fit=found,
         config=config,
@@ -140,7 +155,8 @@ def annotate_cells(
         gene_mean=gene_mean,
         genes=genes,
         attention=attention,
-        importance=gene_importance(attention),
+        edges=edges,
+        importance=importance,
         cross_fitted=cross_fitted,
         homophily=homophily_of(found.neighbors, raw, y, n_labels),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,17 @@ _START_CELLS = 256
 _INFERENCE_BATCH = 2048
 
 
+class Guess(NamedTuple):
+    """The labels that one network gave all cells at the end of one of its steps."""
+
+    round: int
+    """0 is pre-training."""
+    network: str
+    """"q" or "p"."""
+    labels: np.ndarray
+    """(N,) int64, codes."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What EM learned about N cells, T genes, C labels."""
@@ -48,6 +59,8 @@ class Fit:
     features_scale: np.ndarray | None
     history: list[dict[str, Any]]
     """One row an epoch: round, step, epoch, loss, val_loss, val_accuracy, selected."""
+    guesses: list[Guess]
+    """Of q and of p in turn, as far as one learned from the other."""
 
 
 def fit(
@@ -182,6 +195,7 @@ class _EM:
         self.q = self.p = self.h = self.neighbors = None
         self.gene_level_is_known = False
         self.history: list[dict[str, Any]] = []
+        self.guesses: dict[str, Tensor] = {}
 
     def new_gene_gnn(self, round_: int) -> GeneGNN:
         init = self._init_generator(round_)
@@ -295,6 +309,7 @@ class _EM:
         """Eq. 9 for theta: p learns the labels of V_L and pseudo-labels y ~ q on V_U, on the graph of the new h."""
         if not self.gene_level_is_known:
             self._gene_beliefs()
+        self.guesses[f"{round_ - 1} q"] = self.q.argmax(1)
         mean = self._mean_over_neighbors()
         if self.cell_gnn is None or not self.config.warm_start:
             self.cell_gnn = self.new_cell_gnn(round_, mean)
@@ -315,6 +330,7 @@ class _EM:
         validate = self._validator(lambda cells: self._cell_logits(mean, nothing)[self._tensor(cells)])
         epochs = train(self.cell_gnn, run_epoch, validate, schedule, **loop)
         self._cell_beliefs(mean)
+        self.guesses[f"{round_} p"] = self.p.argmax(1)
         return epochs
 
     def e_step(self, round_: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
@@ -447,14 +463,15 @@ class _EM:
         if self.cell_gnn is None:
             return prefixed(gene_gnn=self.gene_gnn.state_dict())
         beliefs = {"p": self.p, "q": self.q, "h": self.h}
-        return prefixed(gene_gnn=self.gene_gnn.state_dict(), cell_gnn=self.cell_gnn.state_dict(), beliefs=beliefs)
+        networks = {"gene_gnn": self.gene_gnn.state_dict(), "cell_gnn": self.cell_gnn.state_dict()}
+        return prefixed(**networks, beliefs=beliefs, guesses=self.guesses)
 
     def restore(self, tensors: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
         """The inverse of :meth:`tensors`; nothing where no stage was finished."""
         if not tensors:
             return
         self.gene_gnn.load_state_dict(below(tensors, "gene_gnn"))
-        self.history = list(history)
+        self.history, self.guesses = list(history), below(tensors, "guesses")
         beliefs = below(tensors, "beliefs")
         if beliefs:
             self.p, self.q, self.h = (beliefs[name].to(self.device) for name in "pqh")
@@ -476,7 +493,15 @@ class _EM:
             features_center=center,
             features_scale=scale,
             history=self.history,
+            guesses=sorted(
+                (_guess(name, labels) for name, labels in self.guesses.items()), key=lambda guess: guess[:2]
+            ),
         )
+
+
+def _guess(name: str, labels: Tensor) -> Guess:
+    round_, network = name.split()
+    return Guess(int(round_), network, labels.cpu().numpy())
 
 
 def validation_split(y: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

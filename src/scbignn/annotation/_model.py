@@ -22,6 +22,7 @@ from ._config import Config
 from ._evidence import Views
 from ._gene_gnn import GeneGNN
 from ._homophily import Homophily
+from ._importance import Importance
 from ._rejection import LabelShapes
 from ._trust import Trust
 
@@ -83,8 +84,8 @@ class Model:
     mean_length: float
     mean_total: float
     reference: Reference
-    importance: np.ndarray
-    """(T,) float64, attention received by each gene of the panel."""
+    importance: Importance
+    """Of the genes of the panel; a model of version 0.1 knows only the attention they receive."""
     homophily: Homophily
     """Of the graph among the reference."""
     history: list[dict[str, Any]]
@@ -249,7 +250,7 @@ def read_model(path: str | Path) -> Model:
 
 
 #: Fields that are arrays or None, and those that are the same in JSON.
-_ARRAYS = ("gene_share", "gene_mean", "panel", "importance", "features_center", "features_scale")
+_ARRAYS = ("gene_share", "gene_mean", "panel", "features_center", "features_scale")
 _PLAIN = ("labels", "mean_length", "mean_total", "colors", "about")
 
 
@@ -259,6 +260,7 @@ def _parts(model: Model) -> Parts:
     arrays |= {f"reference.x.{name}": getattr(reference.x, name) for name in ("data", "indices", "indptr")}
     arrays |= {f"reference.neighbors.{name}": value for name, value in reference.neighbors._asdict().items()}
     arrays |= {f"reference.{name}": getattr(reference, name) for name in _OF_CELLS}
+    arrays |= {f"importance.{name}": value for name, value in model.importance._asdict().items()}
     arrays |= {f"homophily.{name}": getattr(model.homophily, name) for name in ("learned_per_label", "raw_per_label")}
     if views is not None:
         arrays |= {f"views.{name}": getattr(views, name) for name in ("loadings", "center", "points_center")}
@@ -299,8 +301,12 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
         learned_per_label=arrays["homophily.learned_per_label"],
         raw_per_label=arrays["homophily.raw_per_label"],
     )
+    importance = Importance(*(arrays.get(f"importance.{name}") for name in Importance._fields))
+    if "importance" in arrays:  # version 0.1
+        importance = importance._replace(received=arrays["importance"])
     return Model(
         genes=genes,
+        importance=importance,
         trust=_trust(arrays, about.get("calibration")),
         config=Config(**about["config"]),
         views=views,

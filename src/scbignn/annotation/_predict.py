@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from .._expression import normalize
+from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_among, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
 from ._em import cell_graph, refit
@@ -73,8 +73,7 @@ def profiles(x: sp.csr_matrix, present: np.ndarray, model: Model) -> Profiles:
     if model.config.unit_rows:
         squares = np.asarray(observed.multiply(observed).sum(1)).ravel() + np.square(filling).sum()
         weight = (1 / np.sqrt(np.maximum(squares, 1e-24))).astype(np.float32)
-        scaled = observed.data * np.repeat(weight, np.diff(observed.indptr))
-        observed = sp.csr_matrix((scaled, observed.indices, observed.indptr), shape=observed.shape)
+        observed = scale_rows(observed, weight)
     return Profiles(observed, filling, weight)
 
 
@@ -88,6 +87,8 @@ class _Alone(NamedTuple):
     q: np.ndarray
     scores: np.ndarray | None
     gene_decisions: np.ndarray | None
+    points: np.ndarray | None
+    """(n, F), among which cells are neighbours, as linear methods see them."""
 
 
 class Predictor:
@@ -129,7 +130,8 @@ class Predictor:
             features = self._tensor(self.model.features(alone.scores, alone.gene_decisions, cell_decisions))
             decisions = self._tensor(cell_decisions) if config.anchor else None
             novelty = self._novelty(alone, cell_decisions)
-        points, others = (alone.h, self.model.reference.h) if config.graph_from == "h" else self._points(alone)
+        from_h = config.graph_from == "h"
+        points, others = (alone.h, self.model.reference.h) if from_h else (alone.points, self._reference_points)
         near = nearest_among(points, others, config.n_neighbors, device=self.device)
         near = torch.from_numpy(near.indices).to(self.device)
 
@@ -162,7 +164,8 @@ class Predictor:
         if model.views is not None:
             scores = np.vstack([reference.scores, alone.scores])
             gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
-            neighbors = nearest_neighbors(model.views.points(scores, gene), self._n_averaged, device=self.device)
+            points = np.vstack([self._reference_points, alone.points])
+            neighbors = nearest_neighbors(points, self._n_averaged, device=self.device)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
             own = model.views.cell_level(alone.profiles, mean_scores)
             cell = np.vstack([reference.cell_decisions, own])
@@ -193,27 +196,20 @@ class Predictor:
     def _alone(self, x: sp.csr_matrix) -> _Alone:
         seen = profiles(x, self.present, self.model)
         panel = sp.csr_matrix(seen.observed[:, self.model.panel])
-        scores = gene_decisions = offset = None
+        scores = gene_decisions = points = offset = None
         if self.model.views is not None:
             scores, gene_decisions = self.model.views.scores(seen), self.model.views.gene(seen)
+            points = self.model.views.points(scores, gene_decisions)
             offset = self._tensor(gene_decisions) if self.model.config.anchor else None
         tokens = Tokens(panel, self.device)
         tokens.share = self.share
         h = self.gene_gnn(tokens, np.arange(x.shape[0]))
         q = self.gene_gnn.logits(h, offset).softmax(1)
-        return _Alone(seen, panel, h.cpu().numpy(), q.cpu().numpy(), scores, gene_decisions)
-
-    def _points(self, alone: _Alone) -> tuple[np.ndarray, np.ndarray]:
-        """In what cells are neighbours: of the given cells and of the reference."""
-        views, reference = self.model.views, self.model.reference
-        return (
-            views.points(alone.scores, alone.gene_decisions),
-            views.points(reference.scores, reference.gene_decisions),
-        )
+        return _Alone(seen, panel, h.cpu().numpy(), q.cpu().numpy(), scores, gene_decisions, points)
 
     def _cell_decisions(self, alone: _Alone) -> np.ndarray:
         """Of the machine on [x, A s], where a neighbourhood is the cell and its nearest of the reference."""
-        near = nearest_among(*self._points(alone), self._n_averaged, device=self.device).indices
+        near = nearest_among(alone.points, self._reference_points, self._n_averaged, device=self.device).indices
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
@@ -234,6 +230,11 @@ class Predictor:
     @property
     def _n_averaged(self) -> int:
         return min(N_NEIGHBORS, len(self.model.reference.y) - 1)
+
+    @cached_property
+    def _reference_points(self) -> np.ndarray:
+        reference = self.model.reference
+        return self.model.views.points(reference.scores, reference.gene_decisions)
 
     @cached_property
     def _reference_messages(self) -> list[Tensor]:

@@ -43,7 +43,7 @@ class Tokens:
     """
 
     def __init__(self, x: sp.csr_matrix, device: torch.device) -> None:
-        self.shape = x.shape
+        self.shape, self.device = x.shape, device
         #: Share of the expressed genes that is present: 1 unless thinned.
         self.share = 1.0
         self.lengths = np.diff(x.indptr)

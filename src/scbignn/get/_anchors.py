@@ -7,8 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from .._keys import ClusterKeys
-from ._stored import stored_clustering
+from .._keys import ClusterKeys, clustering_run
 
 
 def anchors(
@@ -49,7 +48,7 @@ def anchors(
     ValueError
         There is no such set, or `adata` is backed by a file.
     """
-    stored = stored_clustering(adata, key)["anchors"]
+    stored = clustering_run(adata.uns, key)["anchors"]
     n_sets = int(stored["n_sets"])
     if isinstance(anchor_set, bool) or not isinstance(anchor_set, (int, np.integer)) or not 0 <= anchor_set < n_sets:
         msg = f"anchor_set={anchor_set!r} must be an integer from 0 to {n_sets - 1}. Use anchor_set=0."

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from .._keys import AnnotationKeys
-from ._stored import stored
+from .._keys import AnnotationKeys, annotation_run
 
 
 def annotation(adata: AnnData, *, key: str = "scbignn", probabilities: bool = False) -> pd.DataFrame:
@@ -34,7 +33,7 @@ def annotation(adata: AnnData, *, key: str = "scbignn", probabilities: bool = Fa
         `adata` holds no such run.
     """
     keys = AnnotationKeys(key)
-    run = stored(adata, key)
+    run = annotation_run(adata.uns, key)
     labels = list(run["labels"])
     p = adata.obsm[keys.probabilities].set_axis(labels, axis=1)
     table = pd.DataFrame(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from ._stored import stored_calibration
+from ._calibrated import stored_calibration
 
 
 def calibration(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:

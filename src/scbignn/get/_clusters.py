@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from ._stored import stored_clustering
+from .._keys import clustering_run
 
 
 def clusters(adata: AnnData, *, key: str = "bgformer") -> pd.DataFrame:
@@ -30,7 +30,7 @@ def clusters(adata: AnnData, *, key: str = "bgformer") -> pd.DataFrame:
     KeyError
         `adata` holds no such run.
     """
-    table = stored_clustering(adata, key)["clusters"]
+    table = clustering_run(adata.uns, key)["clusters"]
     table = table.rename_axis("cluster").reset_index()
     table.insert(2, "share", table["n_cells"] / table["n_cells"].sum())
     return table

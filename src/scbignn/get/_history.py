@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from ._stored import stored
+from .._keys import annotation_run
 
 
 def history(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
@@ -31,6 +31,6 @@ def history(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
     KeyError
         `adata` holds no such run.
     """
-    table = stored(adata, key)["history"].reset_index(drop=True)
+    table = annotation_run(adata.uns, key)["history"].reset_index(drop=True)
     table.insert(2, "network", table["step"].astype(str).map({"pretrain": "q", "E": "q", "M": "p"}))
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from ._stored import stored
+from .._keys import annotation_run
 
 
 def homophily(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
@@ -32,6 +32,6 @@ def homophily(adata: AnnData, *, key: str = "scbignn") -> pd.DataFrame:
     KeyError
         `adata` holds no such run.
     """
-    ratios = stored(adata, key)["homophily"]
+    ratios = annotation_run(adata.uns, key)["homophily"]
     overall = pd.DataFrame({"learned": [float(ratios["learned"])], "raw": [float(ratios["raw"])]}, index=["all"])
     return pd.concat([overall, ratios["per_label"]])

@@ -7,7 +7,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new, group_colors, tidy
+from ._style import axes_or_new, tidy
 
 
 def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 0, ax: Axes | None = None) -> Axes:
@@ -40,7 +40,7 @@ def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 
     table = table.sort_values(["cluster", "size"], ascending=[True, False])
     ax = axes_or_new(ax, 5.2, 2.4)
     codes = table["cluster"].cat.codes.to_numpy()
-    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=np.array(group_colors(len(names)))[codes])
+    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=get.label_colors(adata, key).to_numpy()[codes])
     middles = [float(np.mean(np.flatnonzero(codes == number))) for number in np.unique(codes)]
     ax.set_xticks(middles, [names[number] for number in np.unique(codes)], fontsize=8)
     ax.set_xlim(-0.5, len(table) - 0.5)

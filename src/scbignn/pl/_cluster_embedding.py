@@ -8,7 +8,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new, group_colors
+from ._style import axes_or_new
 
 #: Cells as large as this on a figure with few of them.
 _AREA = 12_000
@@ -17,7 +17,7 @@ _AREA = 12_000
 def cluster_embedding(
     adata: AnnData, *, basis: str = "X_umap", key: str = "bgformer", by_confidence: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """Cells at given coordinates, coloured by cluster, its number at the median of its cells.
+    """Cells at given coordinates, coloured by cluster (:func:`scbignn.get.label_colors`), its number at the median of its cells.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def cluster_embedding(
         )
         ax.figure.colorbar(drawn, ax=ax, label="confidence", shrink=0.6)
     else:
-        colors = np.array(group_colors(len(table)))
+        colors = get.label_colors(adata, key).to_numpy()
         ax.scatter(*points[order, :2].T, c=colors[codes[order]], s=size, linewidths=0)
     for number, name in enumerate(table["cluster"]):
         cells = codes == number

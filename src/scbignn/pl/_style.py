@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 #: Okabe and Ito's blue, vermillion and grey: told apart also without colour vision, and in print.
 FIRST, SECOND, THIRD = "#0072B2", "#D55E00", "#999999"
 
-#: Okabe and Ito's palette, then its shades: colours of groups, in turn.
-GROUPS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-    "#999999",
-    "#004B76",
-    "#8F6200",
-    "#00553E",
-    "#7F3700",
-    "#7A3B5F",
-    "#A6D8F5",
-    "#8C8400",
-    "#444444",
-)
-
-
-def group_colors(n: int) -> list[str]:
-    """A colour for each of n groups; they come again after sixteen."""
-    return [GROUPS[number % len(GROUPS)] for number in range(n)]
-
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     """The given Axes, or those of a new figure of that size in inches."""
-    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+    if ax is not None:
+        return ax
+    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_size(9)
+    return ax
 
 
 def tidy(ax: Axes) -> Axes:
@@ -48,3 +30,40 @@ def tidy(ax: Axes) -> Axes:
 def shortened(label: str, limit: int = 30) -> str:
     """A label that fits beside an axis; both its ends stay, since names of types differ at either."""
     return label if len(label) <= limit else f"{label[: limit * 2 // 3 - 1]}…{label[-limit // 3 :]}"
+
+
+def plain(text: str) -> str:
+    """A name for a legend, drawn as it is; elsewhere ``parse_math=False`` keeps "$" from being read as maths."""
+    return text.replace("$", r"\$")
+
+
+def apart(positions: np.ndarray, gap: float, *, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """Positions on an axis, moved as little as possible (least squares) until neighbours are `gap` apart.
+
+    Parameters
+    ----------
+    positions
+        Float, shape (n,), in any order, which stays.
+    gap
+        Smallest distance between two of the result.
+    low, high
+        Where the result may lie; all positions must have room there.
+    """
+    positions = np.asarray(positions, dtype=float)
+    order = np.argsort(positions, kind="stable")
+    steps = gap * np.arange(len(positions))
+    moved = np.empty_like(positions)
+    last = steps[-1] if steps.size else 0.0
+    moved[order] = np.clip(_increasing(positions[order] - steps), low, high - last) + steps
+    return moved
+
+
+def _increasing(values: np.ndarray) -> np.ndarray:
+    """The closest sequence that never falls: neighbours that do are pooled to their mean."""
+    blocks: list[list[float]] = []  # mean, size
+    for value in values:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, size = blocks.pop()
+            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + mean * size) / (blocks[-1][1] + size), blocks[-1][1] + size]
+    return np.repeat([mean for mean, _ in blocks], [int(size) for _, size in blocks])

@@ -4,6 +4,7 @@ from ._annotate import annotate
 from ._audit_labels import audit_labels
 from ._back_off import back_off
 from ._cluster import cluster
+from ._cross_validate import cross_validate
 from ._fit import fit
 from ._fit_clusters import fit_clusters
 from ._predict import predict
@@ -14,6 +15,7 @@ __all__ = [
     "audit_labels",
     "back_off",
     "cluster",
+    "cross_validate",
     "fit",
     "fit_clusters",
     "predict",

@@ -14,12 +14,11 @@ import numpy as np
 from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
-from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of, other_gene_names
-from .._genes import check_gene_overlap
+from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate
-from ._predict import check_mode, predict
+from ._predict import check_mode, match_genes, predict
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +141,9 @@ def annotate(
     `adata.uns['scbignn']`
         `params`, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
         ``sc.tl.umap(adata, neighbors_key="scbignn")`` works; `labels`, in the order of the probabilities; `history`,
-        a row an epoch; `gene_importance`, a row a gene; `homophily`, of the learned and of the raw PCA graph among
+        a row an epoch; `gene_importance` and `gene_importance_per_label`, read by
+        :func:`scbignn.get.gene_importance`; `gene_attention`, the strongest pairs of genes, read by
+        :func:`scbignn.get.gene_attention`; `homophily`, of the learned and of the raw PCA graph among
         labelled cells; `expression`, what the matrix was found to hold; `calibration`, read by
         :func:`scbignn.get.calibration`; `rejection`, with the thresholds, where cells were rejected; `mode`; `version`.
     `adata.uns['scbignn_colors']`
@@ -258,13 +259,7 @@ def _shared_genes(
         gene_names(adata, gene_symbols)  # raises where a column was asked for
     with _said_of_the_reference():
         reference, names = named_genes(reference, theirs)
-    match = check_gene_overlap(
-        names,
-        gene_names(adata, own),
-        min_gene_overlap=min_gene_overlap,
-        others=other_gene_names(adata, own),
-        target="adata.var_names" if own is None else f"adata.var[{own!r}]",
-    )
+    match = match_genes(names, adata, own, min_gene_overlap)
     return reference[:, match.positions >= 0], own, theirs
 
 

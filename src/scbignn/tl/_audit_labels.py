@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
@@ -90,8 +91,6 @@ def audit_labels(
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
         layer=layer,
-        n_top_genes=None,
-        n_neighbors=None,
         config=config,
         device=device,
         backend=backend,
@@ -115,7 +114,7 @@ def audit_labels(
         "noise_rate": audit.noise_rate,
         "per_label": audit_table(audit, found.y[cells], names).set_index("label"),
         "seed": learned.params["seed"],
-        "version": learned.fingerprint["version"],
+        "version": version("scbignn"),
     }
     slots = [
         Slot("obs", keys.wrong, wrong),

@@ -13,8 +13,8 @@ from anndata import AnnData
 from natsort import natsorted
 
 from .._adata import Slot, write_slots
-from .._check import check_free, check_run, check_type, label_strings, pick_column, some
-from .._keys import UNKNOWN, AnnotationKeys, BackOffKeys
+from .._check import check_free, check_type, label_strings, pick_column, some
+from .._keys import UNKNOWN, AnnotationKeys, BackOffKeys, annotation_run
 from ..annotation import LabelTree, label_tree, label_tree_from_columns
 from ..annotation import back_off as back_off_cells
 
@@ -94,7 +94,7 @@ def back_off(
     ['type 2a', 'type 2b']
     """
     check_type(adata)
-    run = check_run(adata, key)
+    run = annotation_run(adata.uns, key)
     if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 < threshold < 1:
         msg = f"threshold={threshold!r} must be a number within (0, 1). Use for example 0.8."
         raise ValueError(msg)

@@ -26,6 +26,22 @@ from ..graph import Engine, choose_engine
 logger = logging.getLogger(__name__)
 
 
+class Prepared(NamedTuple):
+    """What a run starts from, checked: N cells, M genes."""
+
+    x: sp.csr_matrix
+    """(N, M) float32, on a linear scale."""
+    labels: Labels
+    expression: Expression
+    config: Config
+    device: torch.device
+    engine: Engine
+    seed: int
+    checkpoint: Path | None
+    fingerprint: dict[str, Any]
+    """What a checkpoint must agree on besides config and seed."""
+
+
 class Learned(NamedTuple):
     """A run, and what it rests on."""
 
@@ -36,10 +52,9 @@ class Learned(NamedTuple):
     params: dict[str, Any]
     """For `uns`."""
     fingerprint: dict[str, Any]
-    """What a checkpoint must agree on besides config and seed."""
 
 
-def learn(
+def prepare(
     adata: AnnData,
     labels_key: str,
     *,
@@ -47,21 +62,18 @@ def learn(
     unlabeled_category: object,
     may_be_complete: bool,
     layer: str | None,
-    n_top_genes: int | None,
-    n_neighbors: int | None,
     config: Config | None,
     device: str,
     backend: str,
     rng: int | np.random.Generator,
     checkpoint: str | Path | None,
-    reject: str | None = None,
-    false_rejection_rate: float | None = None,
-) -> Learned:
-    """Check everything, read, and train; `verb` is what the log calls it. Nothing is written to `adata`."""
+    n_top_genes: int | None = None,
+    n_neighbors: int | None = None,
+) -> Prepared:
+    """Check everything, and read; `verb` is what the log calls the run."""
     check_anndata(adata)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
-    rate = rejection_rate(reject, false_rejection_rate, labels.names, config)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
@@ -78,26 +90,44 @@ def learn(
         torch_device,
         engine,
     )
-    fingerprint = _fingerprint(x, labels)
+    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, _fingerprint(x, labels))
+
+
+def learn(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    reject: str | None = None,
+    false_rejection_rate: float | None = None,
+    **arguments: Any,
+) -> Learned:
+    """Prepare with the given arguments, and train. Nothing is written to `adata`."""
+    start = prepare(adata, labels_key, **arguments)
+    rate = rejection_rate(reject, false_rejection_rate, start.labels.names, start.config)
     found = annotate_cells(
-        x,
-        labels.codes,
-        len(labels.names),
-        config,
-        device=torch_device,
-        engine=engine,
-        seed=seed,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint,
+        start.x,
+        start.labels.codes,
+        len(start.labels.names),
+        start.config,
+        device=start.device,
+        engine=start.engine,
+        seed=start.seed,
+        checkpoint=start.checkpoint,
+        fingerprint=start.fingerprint,
     )
-    params = {
+    params = run_params(start, labels_key, arguments["unlabeled_category"]) | {"config": found.config.to_dict()}
+    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint)
+
+
+def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> dict[str, Any]:
+    """What a run was asked to do, for `uns`."""
+    return {
         "labels_key": labels_key,
         "unlabeled_category": str(unlabeled_category),
-        "seed": seed,
-        "backend": engine,
-        "config": found.config.to_dict(),
+        "seed": start.seed,
+        "backend": start.engine,
+        "config": start.config.to_dict(),
     }
-    return Learned(found, rate, labels, expression, params, fingerprint)
 
 
 def check_config(config: Config | None, **changes: object) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from typing import Literal
@@ -117,14 +118,7 @@ def predict(
     _check_arguments(model, mode, chunk_size)
     check_new_key(adata, key_added)
     rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
-    names = gene_names(adata, gene_symbols)
-    match = check_gene_overlap(
-        model.genes,
-        names,
-        min_gene_overlap=min_gene_overlap,
-        others=other_gene_names(adata, gene_symbols),
-        target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
-    )
+    match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
     rows = ExpressionRows(adata, layer)
@@ -141,14 +135,22 @@ def predict(
     found, neighbors = _predicted(
         adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
     )
+    params = {"seed": seed, "backend": engine, "config": model.config.to_dict()}
     about = {
-        "params": {"seed": seed, "backend": engine, "config": model.config.to_dict()},
         "mode": mode,
-        "expression": {"slot": rows.expression.slot, "kind": rows.expression.kind, "base": rows.expression.base},
+        "expression": dataclasses.asdict(rows.expression),
     }
     target = adata.copy() if copy else adata
     slots = prediction_slots(
-        target, found, neighbors, model, match, about, false_rejection_rate=rate, key_added=key_added
+        target,
+        found,
+        neighbors,
+        model,
+        match,
+        params=params,
+        about=about,
+        false_rejection_rate=rate,
+        key_added=key_added,
     )
     write_slots(target, slots)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
@@ -164,6 +166,25 @@ def _check_arguments(model: Model, mode: str, chunk_size: int) -> None:
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, (int, np.integer)) or chunk_size < 1:
         msg = f"chunk_size={chunk_size!r} must be an integer of at least 1. Use for example 4096."
         raise ValueError(msg)
+
+
+def match_genes(reference: np.ndarray, adata: AnnData, gene_symbols: str | None, min_gene_overlap: float) -> GeneMatch:
+    """Where the genes of a reference are among those of a query.
+
+    Raises
+    ------
+    KeyError
+        `gene_symbols` is no column of `adata.var`.
+    ValueError
+        Too few are there, or names are not unique.
+    """
+    return check_gene_overlap(
+        reference,
+        gene_names(adata, gene_symbols),
+        min_gene_overlap=min_gene_overlap,
+        others=other_gene_names(adata, gene_symbols),
+        target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
+    )
 
 
 def check_mode(mode: str) -> None:
