@@ -109,7 +109,9 @@ def homophilies(name: str, folder: Path) -> dict[str, float]:
 def of_cells(graph: Neighbors, truth: np.ndarray, cells: np.ndarray) -> float:
     """Over the edges that leave these cells."""
     edges = sp.diags_array(cells.astype(np.float32)) @ graph.adjacency()
-    return homophily(sp.csr_matrix(edges), truth)
+    edges = sp.csr_matrix(edges)
+    edges.eliminate_zeros()
+    return homophily(edges, truth)
 
 
 def keep(ax: Axes, path: Path) -> None:

@@ -61,12 +61,15 @@ def run_of(n_labels: int, *, n_cells: int = 400, n_genes: int = 60, n_rejected: 
     attention += 0.05 * rng.random((n_genes, n_genes)) * (block == block[:, None])
     adata.varp["scbignn_attention"] = sp.csr_matrix(attention, dtype=np.float32)
     score = pd.DataFrame({"score": attention.sum(0)}, index=genes).sort_values("score", ascending=False)
+    by_label = rng.gamma(0.5, 1, (n_genes, n_labels))
+    by_label[:, -1] = np.nan
     share = np.linspace(0.55, 0.99, n_labels)
     share[-1] = np.nan  # no cell, no edge
     adata.uns["scbignn"] = {
         "params": {"labels_key": "shown"},
         "labels": np.array(names, dtype=object),
         "gene_importance": score,
+        "gene_importance_per_label": {"score": by_label},
         "homophily": {
             "learned": 0.93,
             "raw": 0.81,

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from pictures import drawn, run_of
+from pictures import drawn, overlapping, run_of
 
 from scbignn import get, pl
 
@@ -194,3 +194,24 @@ def test_homophily_with_a_label_without_edges_is_drawn_whole(n_labels):
     ax = pl.homophily(run_of(n_labels))
     assert drawn(ax).startswith(b"\x89PNG")
     assert np.isnan(ax.containers[0].datavalues[-1])
+
+
+@pytest.mark.parametrize("n_labels", [3, 14, 40])
+def test_gene_importance_per_label_is_a_dot_a_gene_and_label(n_labels):
+    adata = run_of(n_labels)
+    ax = pl.gene_importance(adata, per_label=True, n_genes=2)
+    labels = list(adata.uns["scbignn"]["labels"])
+    tables = [get.gene_importance(adata, label=label).set_index("gene")["score"] for label in labels]
+    genes = list(dict.fromkeys(gene for table in tables[:-1] for gene in table.index[:2]))  # the last has no cells
+    assert len(ax.get_yticks()) == len(genes)
+    dots = ax.collections[0]
+    found = {(int(x), int(y)): share for (x, y), share in zip(dots.get_offsets(), dots.get_array(), strict=True)}
+    for column, table in enumerate(tables[:-1]):
+        for row, gene in enumerate(genes):
+            assert found[column, row] == pytest.approx(table[gene] / table.max())
+    assert len(found) == len(genes) * (n_labels - 1)
+    sizes = dots.get_sizes()
+    np.testing.assert_allclose(sizes / sizes.max(), dots.get_array())
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert overlapping(ax.get_yticklabels()) == []
+    assert overlapping(ax.get_xticklabels()) == []
