@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ import scbignn
 from scbignn.annotation import Config, calibrate, calibration_record
 
 matplotlib.use("agg")
+
+
+def pytest_configure() -> None:
+    """The processes that run tests, which start later, have one core each: their libraries are to use no more."""
+    for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -35,13 +35,15 @@ def test_flows_are_numbers_of_cells(n_labels):
         starts = np.array([patch.get_path().vertices[corner, 1] for patch in ribbons])
         order = np.argsort(starts)
         np.testing.assert_allclose(starts[order] + np.array(heights)[order], [*starts[order][1:], 1], atol=1e-9)
-    names = [text.get_text() for text in ax.texts]
+    *names, left, right = [text.get_text() for text in ax.texts]
+    assert (left, right) == ("given", "predicted")
+    assert overlapping(ax.texts[-2:]) == []
     assert len(names) == sum(counts.shape)
     assert "Unknown" in names
     assert f"type {n_labels - 1}" not in names[: len(counts)]  # without cells
     assert drawn(ax).startswith(b"\x89PNG")
     assert overlapping(ax.texts[: len(counts)]) == []
-    assert overlapping(ax.texts[len(counts) :]) == []
+    assert overlapping(ax.texts[len(counts) : -2]) == []
 
 
 def test_rare_labels_are_named_beside_the_bars_not_above_them():
@@ -50,7 +52,7 @@ def test_rare_labels_are_named_beside_the_bars_not_above_them():
     for column in ("truth", "scbignn"):
         adata.obs[column] = np.array(label_names(14))[codes]
     ax = pl.sankey(adata, "truth")
-    places = np.array([text.get_position()[1] for text in ax.texts])
+    places = np.array([text.get_position()[1] for text in ax.texts[:-2]])
     assert places.min() >= 0
     assert places.max() <= 1
     assert drawn(ax)

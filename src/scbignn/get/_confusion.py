@@ -8,7 +8,7 @@ from anndata import AnnData
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from .._keys import UNKNOWN, annotation_run
+from .._keys import UNKNOWN, annotation_run, is_cross_validation
 from ._columns import labels_of
 
 
@@ -51,7 +51,8 @@ def confusion(
     KeyError
         `adata` holds no such run, or `adata.obs` has no such column.
     """
-    annotation_run(adata.uns, key)
+    if not is_cross_validation(adata.uns.get(key)):
+        annotation_run(adata.uns, key)
     given, predicted = labels_of(adata, truth_key), labels_of(adata, key)
     rows = [name for name in given.cat.categories if unlabeled_category is None or name != str(unlabeled_category)]
     columns = list(predicted.cat.categories)

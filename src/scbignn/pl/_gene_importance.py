@@ -48,8 +48,11 @@ def gene_importance(
     Raises
     ------
     KeyError, ValueError
-        As there.
+        As there, or both `label` and `per_label` are given.
     """
+    if per_label and label is not None:
+        msg = f"per_label=True draws all labels, and label={label!r} asks for one. Leave out either."
+        raise ValueError(msg)
     if per_label:
         return _dots(adata, key, by, 3 if n_genes is None else n_genes, ax)
     table = get.gene_importance(adata, key=key, by=by, label=label, n_genes=20 if n_genes is None else n_genes)

@@ -89,8 +89,8 @@ def sankey(
             text = {"ha": side, "va": "center", "fontsize": font, "parse_math": False}
             ax.text(edge + outside * 0.07, place, shortened(name, 22), **text)
     ax.set(xlim=(-_BAR, 1 + _BAR), ylim=(1.02, -0.02))
-    ax.set_title("given", fontsize=8, loc="left")
-    ax.set_title("predicted", fontsize=8, loc="right")
+    for x, side, word in ((0, "right", "given"), (1, "left", "predicted")):
+        ax.text(x, 1.03, word, transform=ax.transAxes, ha=side, va="bottom", fontsize=8)
     ax.set_axis_off()
     return ax
 
