@@ -17,7 +17,7 @@ from scbignn.__main__ import main
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, fast):
     """The command takes no configuration: what it runs by default is made small."""
-    monkeypatch.setattr("scbignn.tl._annotate.Config", lambda: fast)
+    monkeypatch.setattr("scbignn.tl._learn.Config", lambda: fast)
 
 
 @pytest.fixture
