@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Settings, settings
 
 if TYPE_CHECKING:
-    from . import annotation, datasets, get, graph, pl, pp, tl
+    from . import annotation, datasets, get, graph, pl, pp, regulation, tl
     from .annotation import read_model
 
 __version__ = version("scbignn")
@@ -23,11 +23,12 @@ __all__ = [
     "pl",
     "pp",
     "read_model",
+    "regulation",
     "settings",
     "tl",
 ]
 
-_MODULES = {"annotation", "datasets", "get", "graph", "pl", "pp", "tl"}
+_MODULES = {"annotation", "datasets", "get", "graph", "pl", "pp", "regulation", "tl"}
 
 
 def __getattr__(name: str) -> Any:

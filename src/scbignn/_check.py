@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from natsort import natsorted
 
-from ._keys import AnnotationKeys, AuditKeys, BackOffKeys, is_annotation, is_audit, is_back_off
+from ._keys import AnnotationKeys, AuditKeys, BackOffKeys, GrnKeys, is_annotation, is_audit, is_back_off, is_grn
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ SAMPLE = 1000
 #: log1p of anything plausible stays below this in every base.
 _MAX_LOG = 30.0
 #: What tells an earlier run of each kind.
-_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off}
+_EARLIER = {AnnotationKeys: is_annotation, AuditKeys: is_audit, BackOffKeys: is_back_off, GrnKeys: is_grn}
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 #: Names that no slot of a file can have.
 _RESERVED = frozenset({"", ".", "..", "_index"})
@@ -136,11 +136,13 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None)
     check_free(adata, AnnotationKeys(key_added), labels_key)
 
 
-def check_free(adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys, labels_key: str | None = None) -> None:
+def check_free(
+    adata: AnnData, keys: AnnotationKeys | AuditKeys | BackOffKeys | GrnKeys, labels_key: str | None = None
+) -> None:
     """Slots that are free, or of an earlier run of the same kind, and not the labels."""
     _check_key(keys.key)
     mend = f'Use another name, such as key_added="{keys.key}_predicted".'
-    if labels_key in keys.slots["obs"]:
+    if labels_key is not None and labels_key in keys.slots["obs"]:
         msg = f"key_added={keys.key!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
         raise ValueError(msg)
     if _EARLIER[type(keys)](adata.uns.get(keys.key)):

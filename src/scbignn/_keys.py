@@ -38,6 +38,11 @@ def is_back_off(run: object) -> bool:
     return isinstance(run, Mapping) and "threshold" in run and "tree" in run
 
 
+def is_grn(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.infer_grn`."""
+    return isinstance(run, Mapping) and "verdict" in run and "metrics" in run
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""
@@ -151,3 +156,31 @@ class BackOffKeys:
     def confidence(self) -> str:
         """obs: probability of the label."""
         return f"{self.key}_confidence"
+
+
+@dataclass(frozen=True)
+class GrnKeys:
+    """Slots of `tl.infer_grn`."""
+
+    key: str
+    """varp: scores of TF and target; uns: everything that is not per pair."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"varp": [self.key, self.known, self.deviation, self.frequency], "uns": [self.key]}
+
+    @property
+    def known(self) -> str:
+        """varp: the known edges."""
+        return f"{self.key}_known"
+
+    @property
+    def deviation(self) -> str:
+        """varp: standard deviation of the score over repeats."""
+        return f"{self.key}_sd"
+
+    @property
+    def frequency(self) -> str:
+        """varp: share of repeats that had the pair among the first."""
+        return f"{self.key}_frequency"
