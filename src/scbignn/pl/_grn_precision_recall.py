@@ -42,5 +42,5 @@ def grn_precision_recall(adata: AnnData, *, key: str = "sctransnet", ax: Axes | 
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("recall of hidden edges")
     ax.set_ylabel("precision")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     return tidy(ax)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import average_precision_score
 
 from ..graph import Engine
 from ._config import Config
@@ -17,6 +16,7 @@ from ._encoders import Genes
 from ._features import expression_features, network_features
 from ._gnn import Part, fit_gnn
 from ._linear import ridge_logistic
+from ._metrics import average_precision
 from ._splits import Split, inner_folds
 
 #: Log-odds stay within this before they are averaged.
@@ -54,7 +54,7 @@ class _Training(NamedTuple):
     def score(self, logits: np.ndarray) -> float:
         """Average precision, in the mean over folds; 0 where no fold has an edge."""
         numbers = [number for number in np.unique(self.fold) if self.y[self.fold == number].any()]
-        scores = [average_precision_score(self.y[self.fold == n], logits[self.fold == n]) for n in numbers]
+        scores = [average_precision(self.y[self.fold == n] > 0, logits[self.fold == n]) for n in numbers]
         return float(np.mean(scores)) if scores else 0.0
 
 
@@ -158,10 +158,14 @@ def score_links(
         x_all = np.concatenate([final.offset[:, :, None], everything_final], axis=-1)
         members["trees"] = _trees(x, pairs.y, x_all, config, int(rng.integers(2**31)))
     if "gnn" in config.members and not held_out_tfs:
+        start = _halfway(baseline, ridge.member) if config.offset else baseline
         members["gnn"], epochs = fit_gnn(
-            [Part(known & inside, asked, part.offset) for (inside, asked), part in zip(folds, seen, strict=True)],
+            [
+                Part(known & inside, asked, _at(start.out_of_fold[fold == number], places[number], known.shape))
+                for number, (inside, asked) in enumerate(folds)
+            ],
             known,
-            Part(known, shown, final.offset),
+            Part(known, shown, start.logits),
             about,
             tfs,
             config,
@@ -173,6 +177,18 @@ def score_links(
         history += [{"member": "gnn", **epoch} for epoch in epochs]
     logits = np.mean([np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members.values()], axis=0)
     return Links(logits, final.degree, network.member.logits, ridge.member.logits, members, history)
+
+
+def _halfway(one: _Member, other: _Member) -> _Member:
+    """Where a network of few updates learns most: from the baseline it gets less far, from the best it over-fits."""
+    return _Member(*((a + b) / 2 for a, b in zip(one, other, strict=True)))
+
+
+def _at(values: np.ndarray, place: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
+    """A matrix with the values at a place, and 0 elsewhere."""
+    found = np.zeros(shape)
+    found[place] = values
+    return found
 
 
 class _Chosen(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+from scipy.stats import rankdata
 
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 
@@ -29,15 +29,15 @@ def link_scores(known: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> dic
     found = dict.fromkeys(FIGURES, float("nan")) | {"n_edges": int(y.sum()), "n_pairs": len(y), "n_tfs": 0}
     if not 0 < y.sum() < len(y):
         return found
-    found["auroc"] = float(roc_auc_score(y, s))
-    found["auprc"] = float(average_precision_score(y, s))
+    found["auroc"] = auroc(y, s)
+    found["auprc"] = average_precision(y, s)
     found["auprc_ratio"] = found["auprc"] / float(y.mean())
     found["early_precision"] = early_precision(y, s)
     per_tf = []
     for tf in range(len(known)):
         own, of_tf = known[tf, asked[tf]], scores[tf, asked[tf]]
         if 0 < own.sum() < len(own):
-            per_tf.append((roc_auc_score(own, of_tf), average_precision_score(own, of_tf)))
+            per_tf.append((auroc(own, of_tf), average_precision(own, of_tf)))
     found["n_tfs"] = len(per_tf)
     if per_tf:
         found["tf_auroc"], found["tf_auprc"] = (float(value) for value in np.mean(per_tf, axis=0))
@@ -51,3 +51,17 @@ def early_precision(y: np.ndarray, s: np.ndarray) -> float:
     above, tied = s > threshold, s == threshold
     left = k - above.sum()
     return float((y[above].sum() + left * y[tied].mean()) / k)
+
+
+def auroc(y: np.ndarray, s: np.ndarray) -> float:
+    """The share of pairs of an edge and a non-edge that are in order; a tie counts half."""
+    n = int(y.sum())
+    return float((rankdata(s)[y].sum() - n * (n + 1) / 2) / (n * (len(y) - n)))
+
+
+def average_precision(y: np.ndarray, s: np.ndarray) -> float:
+    """Precision at each threshold, weighted by the gain in recall there."""
+    order = np.argsort(-s, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(s[order])), len(s) - 1)  # the last of each group of ties
+    hits = np.cumsum(y[order])[last]
+    return float(np.sum(hits / (last + 1) * np.diff(hits, prepend=0)) / hits[-1])
