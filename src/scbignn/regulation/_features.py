@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
+from sklearn.utils.extmath import randomized_svd
 
 from ._encoders import Genes
 from ._splits import Split
@@ -121,6 +122,5 @@ def _factorise(values: np.ndarray, rank: int) -> np.ndarray:
 def _factorise_symmetric(around: sp.csr_matrix, degree: np.ndarray, tfs: np.ndarray) -> np.ndarray:
     """Rows of TFs in the best symmetric approximation of the network less what degrees explain."""
     dense = around.toarray() - np.outer(degree, degree) / max(degree.sum(), 1.0)
-    rank = min(_SYMMETRIC_RANK, len(dense) - 1)
-    values, vectors = sp.linalg.eigsh(dense, k=rank, which="LM", v0=np.ones(len(dense)))
-    return (vectors[tfs] * values) @ vectors.T
+    u, size, v = randomized_svd(dense, min(_SYMMETRIC_RANK, len(dense)), n_iter=7, random_state=0)
+    return (u[tfs] * size) @ v
