@@ -1,7 +1,7 @@
 """Find hidden edges of known gene regulatory networks by scbignn and by rivals, on the same splits, in one run.
 
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
-                                    [--threads 1] [--json OUT]
+                                    [--no-trees] [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
     python benchmarks/regulation.py --read RUN.json [RUN.json ...]
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--splits", nargs="+", default=["edge", "target"], choices=["edge", "target", "tf", "both"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--no-trees", action="store_true", help="leave out the slowest rival, trees on TF expression")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
@@ -78,7 +79,7 @@ def main() -> None:
         x, known, tfs = load(options.data, *SETS[name])
         for split in options.splits:
             for seed in options.seeds:
-                rows += run(name, split, seed, x, known, tfs)
+                rows += run(name, split, seed, x, known, tfs, trees=not options.no_trees)
                 if options.json:
                     write(options.json, rows)
     print(tables(rows))
@@ -98,7 +99,9 @@ def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndar
     return adata.X.toarray().astype(np.float64), known, genes.get_indexer(names)
 
 
-def run(name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs: np.ndarray) -> list[dict[str, object]]:
+def run(
+    name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs: np.ndarray, *, trees: bool = True
+) -> list[dict[str, object]]:
     """A row a method."""
     symmetric = is_symmetric(known, tfs)
     fold = deal(known, tfs, split, N_FOLDS, np.random.default_rng(seed), symmetric=symmetric)
@@ -123,7 +126,8 @@ def run(name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs:
     methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
     methods["Pearson, absolute"] = np.abs(genes.pearson)
     if split in ("edge", "target"):
-        methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+        if trees:
+            methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
         start = time.perf_counter()
         methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, seed)
         seconds["MLP on expression alone"] = time.perf_counter() - start

@@ -1,6 +1,16 @@
 import pytest
 
-from scbignn._keys import AnnotationKeys, AuditKeys, BackOffKeys, column_names, is_annotation, is_audit, is_back_off
+from scbignn._keys import (
+    AnnotationKeys,
+    AuditKeys,
+    BackOffKeys,
+    GrnKeys,
+    column_names,
+    is_annotation,
+    is_audit,
+    is_back_off,
+    is_grn,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +31,7 @@ def test_column_names_are_writable_and_distinct(labels, expected):
     assert not any("/" in name for name in names)
 
 
-@pytest.mark.parametrize(("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3)])
+@pytest.mark.parametrize(("kind", "n_slots"), [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (GrnKeys, 5)])
 def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
     keys = kind("mine")
     slots = [(attribute, name) for attribute, names in keys.slots.items() for name in names]
@@ -33,11 +43,17 @@ def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
 
 
 def test_runs_are_told_apart():
-    runs = {"gene_importance": 1, "params": {}}, {"noise_rate": 0.1}, {"threshold": 0.8, "tree": 1}
-    for told in (is_annotation, is_audit, is_back_off):
+    runs = (
+        {"gene_importance": 1, "params": {}},
+        {"noise_rate": 0.1},
+        {"threshold": 0.8, "tree": 1},
+        {"verdict": "", "metrics": {}},
+    )
+    for told in (is_annotation, is_audit, is_back_off, is_grn):
         assert not any(told(other) for other in (None, 3, "noise_rate", {}))
-    assert [[told(run) for run in runs] for told in (is_annotation, is_audit, is_back_off)] == [
-        [True, False, False],
-        [False, True, False],
-        [False, False, True],
+    assert [[told(run) for run in runs] for told in (is_annotation, is_audit, is_back_off, is_grn)] == [
+        [True, False, False, False],
+        [False, True, False, False],
+        [False, False, True, False],
+        [False, False, False, True],
     ]
