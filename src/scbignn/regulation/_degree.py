@@ -28,8 +28,8 @@ class Degree(NamedTuple):
 def fit_degree(known: np.ndarray, shown: np.ndarray, tf_penalty: float = 0.1, gene_penalty: float = 0.5) -> Degree:
     """The degree baseline, by penalised maximum likelihood.
 
-    The likelihood of the pairs in `shown`, less tf_penalty |a|^2 / 2 and gene_penalty |b|^2 / 2, is at its maximum. A TF
-    or gene of which nothing is shown gets a rate of 0, the average.
+    The log-likelihood of the pairs in `shown`, less half of tf_penalty times the sum of squares of a and of gene_penalty
+    times that of b, is at its maximum. A TF or gene of which nothing is shown gets a rate of 0, the average.
 
     Parameters
     ----------

@@ -76,6 +76,10 @@ class _Seen(NamedTuple):
     """(n_tfs, n_genes, F) features."""
     expression: np.ndarray
 
+    def at(self, place: tuple[np.ndarray, ...]) -> _Seen:
+        """Of some pairs alone, given by rows and columns: (n,), (n,), (n, F), (n, F')."""
+        return _Seen(*(part[place] for part in self))
+
     def everything(self) -> np.ndarray:
         """The features of both kinds."""
         return np.concatenate([self.network, self.expression], axis=-1)
@@ -126,24 +130,24 @@ def score_links(
         return _Seen(offset, degree, network, expression_features(known, pairs, degree, genes, split).values)
 
     folds = inner_folds(shown, known, tfs, split, config.n_inner_folds, rng, symmetric=symmetric)
-    seen, final = [look(pairs) for pairs, _ in folds], look(shown)
     places = [np.nonzero(asked) for _, asked in folds]
+    # Of each training pair what was computed while its fold was hidden.
+    seen = [look(inside).at(place) for (inside, _), place in zip(folds, places, strict=True)]
+    final = look(shown)
     tf, gene = (np.concatenate([place[axis] for place in places]) for axis in (0, 1))
     fold = np.repeat(np.arange(len(folds)), [len(place[0]) for place in places])
     pairs = _Training(known[tf, gene].astype(np.float64), fold, tf, gene)
 
     def of_training(pick: Callable[[_Seen], np.ndarray]) -> np.ndarray:
-        """What was computed of each training pair while its fold was hidden."""
-        return np.concatenate([pick(part)[place] for part, place in zip(seen, places, strict=True)])
+        return np.concatenate([pick(part) for part in seen])
 
     history: list[dict[str, object]] = []
     baseline = _Member(final.offset, of_training(lambda part: part.offset))
     everything, everything_final = of_training(_Seen.everything), final.everything()
     network = _ridge(of_training(lambda part: part.network), final.network, pairs, baseline, config)
     ridge = _ridge(everything, everything_final, pairs, baseline, config)
-    history += [{"member": "network", **row} for row in network.tried] + [
-        {"member": "ridge", **row} for row in ridge.tried
-    ]
+    history += [{"member": "network", **row} for row in network.tried]
+    history += [{"member": "ridge", **row} for row in ridge.tried]
     about = np.column_stack([genes.statistics, genes.vectors])
     members = {}
     held_out_tfs = split in ("tf", "both") and config.offset

@@ -17,7 +17,7 @@ _COLUMNS = ("source", "target")
 #: From so many sources on, three times as many of them as of targets look like a table the wrong way round.
 _MIN_SOURCES = 20
 #: Pairs of a TF and a gene that fit in memory with everything that is computed of them.
-_MAX_PAIRS = 20_000_000
+_MAX_PAIRS = 3_000_000
 
 
 class Network(NamedTuple):
