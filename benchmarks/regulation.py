@@ -122,7 +122,6 @@ def run(
     if split in ("edge", "target"):
         methods |= {f"member: {member}": values for member, values in ours.members.items()}
     methods["linear, no expression"] = ours.network
-    methods["linear, with expression"] = ours.ridge
     methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
     methods["Pearson, absolute"] = np.abs(genes.pearson)
     if split in ("edge", "target"):
