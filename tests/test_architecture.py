@@ -11,7 +11,7 @@ import scbignn
 
 PACKAGE = Path(scbignn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WINGS = {"annotation", "clustering"}
+WINGS = {"annotation", "clustering", "regulation"}
 FLOORS = {
     "_files": 0,
     "_h5ad": 0,

@@ -15,6 +15,7 @@ import interactions
 import numpy as np
 import pandas as pd
 import pytest
+import regulation
 import rejection
 import scipy.sparse as sp
 import transfer
@@ -362,3 +363,56 @@ def test_tables_of_clusterings():
         for method, n in (("scbignn", 3), ("leiden", 7))
     ]
     assert "| a | 3 | 3 | 7 | .5000 | .5000 |" in clustering.tables(numbers)
+
+
+@pytest.fixture
+def beeline(tmp_path):
+    """A small set in the form of BEELINE's, under the name of one of the benchmark's."""
+    from scbignn.datasets import simulated_network
+
+    adata, network = simulated_network(n_cells=40, n_tfs=8, n_genes=40)
+    expression, folder = regulation.SETS["mDC, specific"]
+    (tmp_path / "expression").mkdir()
+    (tmp_path / "networks" / folder).mkdir(parents=True)
+    adata.write_h5ad(tmp_path / "expression" / f"{expression}.h5ad")
+    edges = network.rename(columns={"source": "Gene1", "target": "Gene2"})
+    edges.loc[len(edges)] = ["absent", "gene_1", 1.0]
+    edges.to_csv(tmp_path / "networks" / folder / "network.csv.gz", index=False)
+    return tmp_path, adata, network
+
+
+def test_networks_are_joined_by_gene_names(beeline):
+    folder, adata, network = beeline
+    x, known, tfs = regulation.load(folder, *regulation.SETS["mDC, specific"])
+    assert x.shape == (40, 40)
+    tf, gene = np.nonzero(known)
+    found = set(zip(adata.var_names[tfs[tf]], adata.var_names[gene], strict=True))
+    assert found == set(zip(network["source"], network["target"], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_every_method_is_scored_on_the_same_pairs(beeline):
+    loaded = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
+    rows = regulation.run("tiny", "edge", 0, *loaded)
+    assert {row["n_edges"] for row in rows} == {rows[0]["n_edges"]}
+    assert {row["n_pairs"] for row in rows} == {rows[0]["n_pairs"]}
+    assert {regulation.OURS, regulation.DEGREE, "Pearson, absolute", "MLP on expression alone"} <= {
+        row["method"] for row in rows
+    }
+    assert all(np.isfinite(row["auprc"]) for row in rows)
+    text = regulation.tables(json.loads(json.dumps(rows)))
+    assert "**tiny; split by edge** (1 splits)" in text
+    assert "| **scbignn** |" in text
+
+
+def test_genelinks_files_are_read_as_they_are(tmp_path):
+    for name, rows in (
+        ("train", [(3, 0, 1), (3, 1, 0)]),
+        ("validation", [(5, 0, 1)]),
+        ("test", [(5, 2, 0), (3, 2, 1)]),
+    ):
+        pd.DataFrame(rows, columns=["TF", "Target", "Label"]).to_csv(tmp_path / f"{name}_set.csv.gz", index=False)
+    known, pairs = regulation.genelink_pairs(tmp_path)
+    np.testing.assert_array_equal(known, [[True, False, True], [True, False, False]])
+    np.testing.assert_array_equal(pairs["train"], [[True, True, False], [False, False, False]])
+    np.testing.assert_array_equal(pairs["test"], [[False, False, True], [False, False, True]])

@@ -7,12 +7,14 @@ from scbignn._keys import (
     BackOffKeys,
     ClusterKeys,
     CrossValidationKeys,
+    GrnKeys,
     column_names,
     is_annotation,
     is_audit,
     is_back_off,
     is_clustering,
     is_cross_validation,
+    is_grn,
 )
 
 
@@ -36,7 +38,7 @@ def test_column_names_are_writable_and_distinct(labels, expected):
 
 @pytest.mark.parametrize(
     ("kind", "n_slots"),
-    [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (ClusterKeys, 7), (CrossValidationKeys, 5)],
+    [(AnnotationKeys, 13), (AuditKeys, 3), (BackOffKeys, 3), (ClusterKeys, 7), (CrossValidationKeys, 5), (GrnKeys, 5)],
 )
 def test_every_slot_carries_the_key_and_is_listed(kind, n_slots):
     keys = kind("mine")
@@ -54,14 +56,10 @@ def test_runs_are_told_apart():
         {"noise_rate": 0.1},
         {"threshold": 0.8, "tree": 1},
         {"folds": 1, "rounds": 1, "gene_importance": 1},
+        {"verdict": "", "metrics": {}},
+        {"anchors": {}, "clusters": {}},
     ]
-    tests = is_annotation, is_audit, is_back_off, is_cross_validation
+    tests = is_annotation, is_audit, is_back_off, is_cross_validation, is_grn, is_clustering
     for told in tests:
         assert not any(told(other) for other in (None, 3, "noise_rate", {}))
-    np.testing.assert_array_equal([[told(run) for run in runs] for told in tests], np.eye(4, dtype=bool))
-
-
-def test_clusterings_are_told_apart():
-    assert is_clustering({"anchors": {}, "clusters": {}})
-    assert not any(is_clustering(other) for other in (None, 3, "anchors", {}, {"gene_importance": 1}))
-    assert not any(told({"anchors": {}}) for told in (is_annotation, is_audit, is_back_off))
+    np.testing.assert_array_equal([[told(run) for run in runs] for told in tests], np.eye(6, dtype=bool))

@@ -311,3 +311,48 @@ def test_cluster_says_what_is_wrong(source, tmp_path, monkeypatch, capsys, optio
     assert main(["cluster", str(source), "-o", "out.h5ad", *options]) == 2
     assert fragment in capsys.readouterr().err
     assert not (tmp_path / "out.h5ad").exists()
+
+
+@pytest.fixture
+def regulated(tmp_path, monkeypatch):
+    """A file with counts, and one with a network; what the command runs by default is made small."""
+    small = functools.partial(
+        scbignn.regulation.Config, members=("ridge",), n_folds=2, n_inner_folds=2, penalties=(10.0,)
+    )
+    monkeypatch.setattr("scbignn.tl._infer_grn._checked_config", lambda _: small())
+    data, network = scbignn.datasets.simulated_network(n_cells=40, n_tfs=8, n_genes=30)
+    data.write_h5ad(tmp_path / "in.h5ad")
+    network.to_csv(tmp_path / "net.csv", index=False)
+    network.to_csv(tmp_path / "net.tsv", index=False, sep="\t")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["net.csv", "net.tsv"])
+def test_grn_writes_what_the_function_finds(regulated, name, capsys):
+    source, network, out, table = (str(regulated / file) for file in ("in.h5ad", name, "out.h5ad", "links.csv"))
+    assert main(["grn", source, "--network", network, "-o", out, "--table", table, "--n-edges", "20"]) == 0
+    assert f"wrote {out}" in capsys.readouterr().out
+    adata = anndata.read_h5ad(source)
+    scbignn.tl.infer_grn(adata, pd.read_csv(regulated / "net.csv"), n_edges=20)
+    pd.testing.assert_frame_equal(get.grn(anndata.read_h5ad(out)), get.grn(adata))
+    pd.testing.assert_frame_equal(pd.read_csv(table), get.grn(adata), check_dtype=False, check_exact=False, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["--network", "none.csv"], "there is no file none.csv"),
+        (["--network", "links.csv"], "no column 'source'"),
+        (["--network", "net.csv", "-o", "none/out.h5ad"], "there is no folder none"),
+        (["--network", "net.csv", "--layer", "none"], "no 'none'"),
+    ],
+)
+def test_grn_of_bad_files_and_options(regulated, monkeypatch, capsys, arguments, fragment):
+    monkeypatch.chdir(regulated)
+    (regulated / "links.csv").write_text("TF,gene\nTF_0,gene_1\n")
+    assert main(["grn", "in.h5ad", "-o", "out.h5ad", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("scbignn: error: ")
+    assert len(err.splitlines()) == 1
+    assert fragment in err
+    assert not (regulated / "out.h5ad").exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._settings import Settings, settings
 
 if TYPE_CHECKING:
-    from . import annotation, clustering, datasets, get, graph, pl, pp, tl
+    from . import annotation, clustering, datasets, get, graph, pl, pp, regulation, tl
     from ._models import read_model
     from ._report import report
 
@@ -25,12 +25,13 @@ __all__ = [
     "pl",
     "pp",
     "read_model",
+    "regulation",
     "report",
     "settings",
     "tl",
 ]
 
-_MODULES = {"annotation", "clustering", "datasets", "get", "graph", "pl", "pp", "tl"}
+_MODULES = {"annotation", "clustering", "datasets", "get", "graph", "pl", "pp", "regulation", "tl"}
 _FUNCTIONS = {"read_model": "._models", "report": "._report"}
 
 

@@ -84,6 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--title", default="Annotated cells", help="headline of the page")
     report.set_defaults(run=_report)
 
+    grn = commands.add_parser("grn", help="score regulatory links from known ones and expression")
+    grn.add_argument("input", type=Path, help="h5ad file with counts or log-transformed values")
+    grn.add_argument("--network", type=Path, required=True, help="csv or tsv file with the columns source and target")
+    grn.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
+    grn.add_argument("--table", type=Path, help="csv file to write the links to, too")
+    grn.add_argument(
+        "--split", default="edge", choices=["edge", "target", "tf", "both"], help="what is hidden together"
+    )
+    grn.add_argument("--layer", help="layer to use instead of X")
+    grn.add_argument("--n-edges", type=int, help="how many links to keep")
+    grn.add_argument("--key-added", default="sctransnet", help="name of the slots to write")
+    grn.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    grn.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    grn.set_defaults(run=_grn)
+
     inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
     inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
     inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
@@ -169,6 +184,38 @@ def _report(options: argparse.Namespace) -> int:
         title=options.title,
     )
     print(f"wrote {options.output}")
+    return 0
+
+
+def _grn(options: argparse.Namespace) -> int:
+    import anndata
+    import pandas as pd
+
+    from . import get, tl
+
+    _check_input(options.input)
+    _check_output(options.output, "scored.h5ad")
+    if not options.network.is_file():
+        msg = f"there is no file {options.network}. Give the path of a csv file with the columns source and target."
+        raise FileNotFoundError(msg)
+    network = pd.read_csv(options.network, sep="\t" if ".tsv" in options.network.suffixes else ",")
+    with _reading(options.input):
+        adata = anndata.read_h5ad(options.input)
+    tl.infer_grn(
+        adata,
+        network,
+        split=options.split,
+        layer=options.layer,
+        n_edges=options.n_edges,
+        key_added=options.key_added,
+        device=options.device,
+        rng=options.seed,
+    )
+    adata.write_h5ad(options.output)
+    print(f"wrote {options.output}")
+    if options.table is not None:
+        get.grn(adata, key=options.key_added).to_csv(options.table, index=False)
+        print(f"wrote {options.table}")
     return 0
 
 

@@ -18,12 +18,15 @@ from ._check import (
     check_expression,
     check_values,
     pick_matrix,
+    recorded_log1p,
     sample_rows,
     take_rows,
+    tell_expression,
     undo_log1p,
 )
+from ._expression import normalize
 from ._genes import GeneMatch
-from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, column_names
+from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, GrnKeys, column_names
 from .annotation import (
     Annotation,
     Edges,
@@ -39,6 +42,7 @@ from .annotation import (
 from .clustering import Assigned, Clustering
 from .clustering import Model as ClusterModel
 from .graph import Neighbors, connectivities
+from .regulation import FIGURES, SCORERS, Network, Regulation
 
 #: Grey, for cells that are like no label.
 _UNKNOWN_COLOR = "#bbbbbb"
@@ -54,6 +58,21 @@ def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, E
     x = take_rows(matrix, slice(None))
     expression = check_expression(x, adata, slot)
     return undo_log1p(x, expression), expression
+
+
+def read_log_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, Expression]:
+    """Expression on a log scale, and what it was found to be: for methods that need no counts.
+
+    Counts and other linear values become log(1 + 10,000 x / total of the cell); log-transformed values stay as they are,
+    also where nothing tells how they were made: their base is then `"unknown"`.
+    """
+    matrix, slot = pick_matrix(adata, layer)
+    x = take_rows(matrix, slice(None))
+    check_values(x, adata, slot)
+    expression = tell_expression(x[sample_rows(x.shape[0])], slot, recorded_log1p(adata, slot))
+    if expression is None:
+        return x, Expression(slot, "log1p", "unknown")
+    return x if expression.kind == "log1p" else normalize(x, 1e4), expression
 
 
 class ExpressionRows:
@@ -453,4 +472,52 @@ def _cluster_slots(
         Slot("obsm", keys.anchors, found.graph),
         Slot("obsm", keys.attention, found.attention),
         Slot("uns", keys.key, {**about, "clusters": per_cluster, "anchors": anchors}),
+    ]
+
+
+def grn_slots(
+    found: Regulation,
+    network: Network,
+    expression: Expression,
+    params: dict[str, Any],
+    *,
+    n_edges: int,
+    n_vars: int,
+    key_added: str,
+) -> list[Slot]:
+    """Everything that `tl.infer_grn` writes; its docstring says what each slot holds."""
+    keys = GrnKeys(key_added)
+    first = np.argsort(-found.scores, axis=None, kind="stable")[:n_edges]
+    first = first[found.scores.ravel()[first] > 0]
+
+    def among_all(values: np.ndarray | None, pairs: np.ndarray) -> sp.csr_matrix | None:
+        if values is None:
+            return None
+        tf, gene = np.unravel_index(pairs, values.shape)
+        return sp.csr_matrix(
+            (values.ravel()[pairs].astype(np.float32), (network.tfs[tf], gene)), shape=(n_vars, n_vars)
+        )
+
+    prefixes = dict(zip(SCORERS, ("", "baseline_", "network_", "ridge_"), strict=True))
+    metrics = {prefixes[name] + figure: found.metrics[name][figure] for name in SCORERS for figure in FIGURES}
+    metrics |= {name: found.metrics["model"][name] for name in ("n_edges", "n_pairs")}
+    metrics |= {"auprc_gain": found.gain.mean, "auprc_gain_p": found.gain.p}
+    metrics |= {"expression_gain": found.expression_gain.mean, "expression_gain_p": found.expression_gain.p}
+    record = {
+        "params": params,
+        "metrics": metrics,
+        "verdict": found.verdict,
+        "curves": pd.DataFrame(found.curves),
+        "history": pd.DataFrame(found.history),
+        "network": network.report,
+        "symmetric": found.symmetric,
+        "expression": dataclasses.asdict(expression),
+        "version": version("scbignn"),
+    }
+    return [
+        Slot("varp", keys.key, among_all(found.scores, first)),
+        Slot("varp", keys.known, among_all(network.known.astype(np.float32), np.flatnonzero(network.known))),
+        Slot("varp", keys.deviation, among_all(found.deviation, first)),
+        Slot("varp", keys.frequency, among_all(found.frequency, first)),
+        Slot("uns", keys.key, record),
     ]

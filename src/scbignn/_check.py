@@ -22,11 +22,13 @@ from ._keys import (
     BackOffKeys,
     ClusterKeys,
     CrossValidationKeys,
+    GrnKeys,
     is_annotation,
     is_audit,
     is_back_off,
     is_clustering,
     is_cross_validation,
+    is_grn,
 )
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ _EARLIER = {
     BackOffKeys: is_back_off,
     ClusterKeys: is_clustering,
     CrossValidationKeys: is_cross_validation,
+    GrnKeys: is_grn,
 }
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 #: Names that no slot of a file can have.
@@ -155,13 +158,13 @@ def check_new_key(adata: AnnData, key_added: str, labels_key: str | None = None)
 
 def check_free(
     adata: AnnData,
-    keys: AnnotationKeys | AuditKeys | BackOffKeys | ClusterKeys | CrossValidationKeys,
+    keys: AnnotationKeys | AuditKeys | BackOffKeys | ClusterKeys | CrossValidationKeys | GrnKeys,
     labels_key: str | None = None,
 ) -> None:
     """Slots that are free, or of an earlier run of the same kind, and not the labels."""
     _check_key(keys.key)
     mend = f'Use another name, such as key_added="{keys.key}_predicted".'
-    if labels_key in keys.slots["obs"]:
+    if labels_key is not None and labels_key in keys.slots["obs"]:
         msg = f"key_added={keys.key!r} would overwrite the labels in adata.obs[{labels_key!r}]. {mend}"
         raise ValueError(msg)
     if _EARLIER[type(keys)](adata.uns.get(keys.key)):

@@ -85,6 +85,11 @@ def clustering_run(uns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return run
 
 
+def is_grn(run: object) -> bool:
+    """Whether an entry of `uns` was written by `tl.infer_grn`."""
+    return isinstance(run, Mapping) and "verdict" in run and "metrics" in run
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""
@@ -268,3 +273,31 @@ class ClusterKeys:
     def attention(self) -> str:
         """obsm: attention of cells to a network's tokens."""
         return f"{self.key}_attention"
+
+
+@dataclass(frozen=True)
+class GrnKeys:
+    """Slots of `tl.infer_grn`."""
+
+    key: str
+    """varp: scores of TF and target; uns: everything that is not per pair."""
+
+    @property
+    def slots(self) -> dict[str, list[str]]:
+        """The names below each attribute of the AnnData."""
+        return {"varp": [self.key, self.known, self.deviation, self.frequency], "uns": [self.key]}
+
+    @property
+    def known(self) -> str:
+        """varp: the known edges."""
+        return f"{self.key}_known"
+
+    @property
+    def deviation(self) -> str:
+        """varp: standard deviation of the score over repeats."""
+        return f"{self.key}_sd"
+
+    @property
+    def frequency(self) -> str:
+        """varp: share of repeats that had the pair among the first."""
+        return f"{self.key}_frequency"

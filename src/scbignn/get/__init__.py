@@ -12,6 +12,9 @@ from ._cross_validation import cross_validation
 from ._embedding import embedding
 from ._gene_attention import gene_attention
 from ._gene_importance import gene_importance
+from ._grn import grn
+from ._grn_curves import grn_curves
+from ._grn_metrics import grn_metrics
 from ._history import history
 from ._homophily import homophily
 from ._label_colors import label_colors
@@ -31,6 +34,9 @@ __all__ = [
     "embedding",
     "gene_attention",
     "gene_importance",
+    "grn",
+    "grn_curves",
+    "grn_metrics",
     "history",
     "homophily",
     "label_colors",

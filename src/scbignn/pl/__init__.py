@@ -8,6 +8,8 @@ from ._confusion import confusion
 from ._gene_attention import gene_attention
 from ._gene_importance import gene_importance
 from ._gene_importance_venn import gene_importance_venn
+from ._grn_network import grn_network
+from ._grn_precision_recall import grn_precision_recall
 from ._history import history
 from ._homophily import homophily
 from ._n_neighbors import n_neighbors
@@ -24,6 +26,8 @@ __all__ = [
     "gene_attention",
     "gene_importance",
     "gene_importance_venn",
+    "grn_network",
+    "grn_precision_recall",
     "history",
     "homophily",
     "n_neighbors",

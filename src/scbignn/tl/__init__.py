@@ -7,6 +7,7 @@ from ._cluster import cluster
 from ._cross_validate import cross_validate
 from ._fit import fit
 from ._fit_clusters import fit_clusters
+from ._infer_grn import infer_grn
 from ._predict import predict
 from ._predict_clusters import predict_clusters
 
@@ -18,6 +19,7 @@ __all__ = [
     "cross_validate",
     "fit",
     "fit_clusters",
+    "infer_grn",
     "predict",
     "predict_clusters",
 ]

@@ -1,0 +1,250 @@
+"""Find hidden edges of known gene regulatory networks by scbignn and by rivals, on the same splits, in one run.
+
+    python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
+                                    [--no-trees] [--threads 1] [--json OUT]
+    python benchmarks/regulation.py --data DIR --genelink
+    python benchmarks/regulation.py --read RUN.json [RUN.json ...]
+
+DIR holds the BEELINE networks and expression. A quarter of the pairs is hidden, dealt as `scbignn.regulation.deal` does;
+everything is chosen inside the rest. `--genelink` scores the degree baseline on GENELink's own split files, as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from functools import cache
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+from _runs import commit
+from _scores import paired
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.neural_network import MLPClassifier
+from tqdm.auto import tqdm
+
+from scbignn.regulation import (
+    Config,
+    deal,
+    describe_genes,
+    expression_encoder,
+    fit_degree,
+    is_symmetric,
+    link_scores,
+    score_links,
+    train_of,
+)
+
+#: Expression file and network folder.
+SETS = {
+    "hHep partial, specific": ("hHep_partial", "hHEP_tf500_specific"),
+    "mDC, specific": ("mDC_tf500_genelink", "mDC_tf500_specific"),
+    "mDC union, specific": ("mDC_union", "mDC_tf1000_specific"),
+    "mDC, non-specific": ("mDC_tf500_genelink", "mDC_tf500_nonspecific"),
+    "mDC, STRING": ("mDC_tf500_genelink", "mDC_tf500_string"),
+}
+GENELINK = ("hESC_tf500", "hESC_tf1000", "mESC_tf500", "mESC_tf1000")
+N_FOLDS = 4
+OURS = "scbignn"
+DEGREE = "degree: TF rate + target rate"
+FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
+_MAX_NEGATIVES = 20_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data/beeline"))
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--splits", nargs="+", default=["edge", "target"], choices=["edge", "target", "tf", "both"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--no-trees", action="store_true", help="leave out the slowest rival, trees on TF expression")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
+    parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
+    parser.add_argument("--read", type=Path, nargs="+", help="print the tables of earlier runs, and run nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.read:
+        print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        return
+    if options.genelink:
+        print(genelink_table(options.data / "genelink_splits"))
+        return
+    rows = []
+    for name in options.sets:
+        x, known, tfs = load(options.data, *SETS[name])
+        for split in options.splits:
+            for seed in options.seeds:
+                rows += run(name, split, seed, x, known, tfs, trees=not options.no_trees)
+                if options.json:
+                    write(options.json, rows)
+    print(tables(rows))
+
+
+def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expression (cells, genes), edges (TFs, genes), and the gene that each TF is."""
+    adata = anndata.read_h5ad(data / "expression" / f"{expression}.h5ad")
+    edges = pd.read_csv(data / "networks" / network / "network.csv.gz").rename(
+        columns={"Gene1": "source", "Gene2": "target"}
+    )
+    genes = adata.var_names
+    edges = edges[edges["source"].isin(genes) & edges["target"].isin(genes) & (edges["source"] != edges["target"])]
+    names = pd.Index(sorted(edges["source"].unique()))
+    known = np.zeros((len(names), len(genes)), dtype=bool)
+    known[names.get_indexer(edges["source"]), genes.get_indexer(edges["target"])] = True
+    return adata.X.toarray().astype(np.float64), known, genes.get_indexer(names)
+
+
+def run(
+    name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs: np.ndarray, *, trees: bool = True
+) -> list[dict[str, object]]:
+    """A row a method."""
+    symmetric = is_symmetric(known, tfs)
+    fold = deal(known, tfs, split, N_FOLDS, np.random.default_rng(seed), symmetric=symmetric)
+    number = 0
+    shown = train_of(fold, number, tfs, split, N_FOLDS, symmetric=symmetric)
+    asked = fold == number
+    start = time.perf_counter()
+    genes = describe_genes(x, tfs, expression_encoder(Config().n_components), rng=np.random.default_rng(seed))
+    common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": seed}
+
+    def links(config: Config):
+        progress = tqdm(total=10**6, disable=True)
+        return score_links(known, shown, tfs, genes, config, split, progress=progress, **common)
+
+    ours = links(Config())
+    seconds = {OURS: time.perf_counter() - start}
+    methods = {OURS: ours.logits, DEGREE: ours.degree}
+    if split in ("edge", "target"):
+        methods |= {f"member: {member}": values for member, values in ours.members.items()}
+    methods["linear, no expression"] = ours.network
+    methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
+    methods["Pearson, absolute"] = np.abs(genes.pearson)
+    if split in ("edge", "target"):
+        if trees:
+            methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+        start = time.perf_counter()
+        methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, seed)
+        seconds["MLP on expression alone"] = time.perf_counter() - start
+        start = time.perf_counter()
+        methods["GNN from nothing (Config.paper())"] = links(Config.paper()).logits
+        seconds["GNN from nothing (Config.paper())"] = time.perf_counter() - start
+    rows = []
+    for method, scores in methods.items():
+        figures = link_scores(known, scores, asked)
+        rows.append(
+            {"set": name, "split": split, "seed": seed, "method": method, "seconds": seconds.get(method), **figures}
+        )
+    shown_rows = ", ".join(f"{row['method']} {row['auprc']:.3f}" for row in rows)
+    print(name, split, seed, shown_rows, flush=True)
+    return rows
+
+
+def expression_mlp(known: np.ndarray, shown: np.ndarray, tfs: np.ndarray, genes, seed: int) -> np.ndarray:
+    """A perceptron on the vectors of both genes and their correlation, without the network; early stopping inside."""
+    tf, gene = np.nonzero(shown)
+    y = known[tf, gene]
+    rng = np.random.default_rng(seed)
+    negatives = np.flatnonzero(~y)
+    kept = np.r_[np.flatnonzero(y), rng.permutation(negatives)[:_MAX_NEGATIVES]]
+
+    def pairs(tf: np.ndarray, gene: np.ndarray) -> np.ndarray:
+        r = np.column_stack([genes.pearson[tf, gene], np.abs(genes.pearson[tf, gene]), genes.spearman[tf, gene]])
+        about = np.column_stack([genes.statistics, genes.vectors])
+        return np.column_stack([about[tfs[tf]], about[gene], 3 * r])
+
+    model = MLPClassifier((64, 32), alpha=1e-3, early_stopping=True, n_iter_no_change=5, max_iter=40, random_state=seed)
+    model.fit(pairs(tf[kept], gene[kept]), y[kept])
+    everywhere = (axis.ravel() for axis in np.indices(known.shape))
+    return model.predict_proba(pairs(*everywhere))[:, 1].reshape(known.shape)
+
+
+_KEPT: dict[str, np.ndarray] = {}
+
+
+def tree_importance(name: str, x: np.ndarray, tfs: np.ndarray) -> np.ndarray:
+    """How much trees that predict a gene from the TFs rest on each: it reads no edge, so once a set is enough."""
+    if name not in _KEPT:
+        scores = np.zeros((len(tfs), x.shape[1]))
+        z = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
+        for gene in range(x.shape[1]):
+            others = np.flatnonzero(tfs != gene)
+            forest = ExtraTreesRegressor(40, max_features="sqrt", min_samples_leaf=3, random_state=0)
+            scores[others, gene] = forest.fit(z[:, tfs[others]], z[:, gene]).feature_importances_
+        _KEPT[name] = scores
+    return _KEPT[name]
+
+
+@cache
+def genelink_pairs(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """GENELink's own files as they are: edges, and the pairs of each part, (TFs, genes) bool."""
+    parts = {name: pd.read_csv(folder / f"{name}_set.csv.gz") for name in ("train", "validation", "test")}
+    everything = pd.concat(parts.values())
+    tfs = np.unique(everything["TF"])
+    shape = len(tfs), int(everything["Target"].max()) + 1
+    known, pairs = np.zeros(shape, dtype=bool), {name: np.zeros(shape, dtype=bool) for name in parts}
+    for name, part in parts.items():
+        place = np.searchsorted(tfs, part["TF"]), part["Target"].to_numpy()
+        pairs[name][place] = True
+        known[place] |= part["Label"].to_numpy() == 1
+    return known, pairs
+
+
+def genelink_table(folder: Path) -> str:
+    lines = ["| GENELink's files | test pairs | edges | AUROC | AUPRC | early precision |", "|---|---|---|---|---|---|"]
+    for name in GENELINK:
+        known, pairs = genelink_pairs(folder / name)
+        found = link_scores(known, fit_degree(known, pairs["train"]).logits(), pairs["test"])
+        figures = " | ".join(f"{found[figure]:.3f}" for figure in ("auroc", "auprc", "early_precision"))
+        lines.append(f"| {name} | {found['n_pairs']:,} | {found['n_edges']:,} | {figures} |")
+    return "\n".join(lines)
+
+
+def tables(rows: list[dict[str, object]]) -> str:
+    """A table a split: pooled figures of every method in the mean over seeds, and the difference to degree."""
+    lines = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        own = [row for row in rows if row["split"] == split]
+        for name in dict.fromkeys(row["set"] for row in own):
+            of_set = [row for row in own if row["set"] == name]
+            seeds = sorted({row["seed"] for row in of_set})
+            lines += ["", f"**{name}; split by {split}** ({len(seeds)} splits)", ""]
+            head = ["method", "AUROC", "AUPRC", "± s.d.", "ratio", "early prec.", "AUROC per TF", "AUPRC per TF"]
+            head += ["AUPRC less degree (p)"]
+            lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+            methods = list(dict.fromkeys(row["method"] for row in of_set))
+            order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
+            for method in order:
+                mean = {figure: np.mean(values(of_set, method, figure)) for figure in FIGURES}
+                deviation = np.std(values(of_set, method, "auprc"), ddof=1) if len(seeds) > 1 else np.nan
+                cells = [f"**{method}**" if method == OURS else method, f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
+                cells += [f"{deviation:.3f}", f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
+                cells += [f"{mean['tf_auroc']:.3f}", f"{mean['tf_auprc']:.3f}"]
+                gain, p = paired(values(of_set, method, "auprc"), values(of_set, DEGREE, "auprc"), 1 / (N_FOLDS - 1))
+                cells.append("" if method == DEGREE else f"{gain:+.3f} ({p:.2g})")
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def values(rows: list[dict[str, object]], method: str, figure: str) -> np.ndarray:
+    """By seed."""
+    found = {row["seed"]: row[figure] for row in rows if row["method"] == method}
+    return np.array([found[seed] for seed in sorted(found)])
+
+
+def write(file: Path, rows: list[dict[str, object]]) -> None:
+    from importlib.metadata import version
+
+    packages = ("scbignn", "torch", "numpy", "scipy", "scikit-learn")
+    about = {"commit": commit(), "versions": {name: version(name) for name in packages}, "config": Config().to_dict()}
+    about["seeds"] = sorted({row["seed"] for row in rows})
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    file.write_text(f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""`get.grn`."""
+
+from __future__ import annotations
+
+import pandas as pd
+from anndata import AnnData
+
+from .._keys import GrnKeys
+from ._stored_grn import stored_grn
+
+
+def grn(adata: AnnData, *, key: str = "sctransnet", known: bool | None = None) -> pd.DataFrame:
+    """Links that :func:`scbignn.tl.infer_grn` scored highest, in the form that decoupler takes as `net`.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    key
+        The `key_added` of the run.
+    known
+        Return only links that were known (True) or not (False).
+
+    Returns
+    -------
+    DataFrame
+        With the columns `source`, `target`, `weight` (float32, the probability), `known` (bool: the edge was in the table)
+        and `rank` (from 1, among all links), highest first; with repeats also `sd` and `frequency`.
+
+    Raises
+    ------
+    KeyError
+        `adata` holds no such run.
+    """
+    stored_grn(adata, key)
+    keys = GrnKeys(key)
+    scores = adata.varp[keys.key].tocoo()
+    names = adata.var_names
+    table = pd.DataFrame(
+        {"source": names[scores.row].astype(str), "target": names[scores.col].astype(str), "weight": scores.data}
+    )
+    pairs = scores.row, scores.col
+    table["known"] = adata.varp[keys.known].tocsr()[pairs].A1 > 0 if len(table) else pd.Series(dtype=bool)
+    for column, slot in (("sd", keys.deviation), ("frequency", keys.frequency)):
+        if slot in adata.varp:
+            table[column] = adata.varp[slot].tocsr()[pairs].A1
+    table = table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+    table.insert(4, "rank", range(1, len(table) + 1))
+    return table if known is None else table[table["known"] == known].reset_index(drop=True)

@@ -1,0 +1,38 @@
+"""Regulatory links from known ones and expression, beside what degree alone would say (after arXiv 2407.18181)."""
+
+from ._config import Config
+from ._degree import Degree, fit_degree
+from ._encoders import Encoder, Genes, describe_genes, expression_encoder, table_encoder
+from ._fit import SCORERS, Gain, Regulation, infer_links
+from ._gnn import LinkGNN
+from ._links import Links, score_links
+from ._metrics import FIGURES, link_scores
+from ._network import Network, read_network
+from ._splits import SPLITS, Split, deal, is_symmetric, train_of
+
+__all__ = [
+    "FIGURES",
+    "SCORERS",
+    "SPLITS",
+    "Config",
+    "Degree",
+    "Encoder",
+    "Gain",
+    "Genes",
+    "LinkGNN",
+    "Links",
+    "Network",
+    "Regulation",
+    "Split",
+    "deal",
+    "describe_genes",
+    "expression_encoder",
+    "fit_degree",
+    "infer_links",
+    "is_symmetric",
+    "link_scores",
+    "read_network",
+    "score_links",
+    "table_encoder",
+    "train_of",
+]

@@ -1,0 +1,118 @@
+"""Every choice of the method that is not forced by the task."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+#: The parts that can be averaged.
+MEMBERS = ("ridge", "slopes", "trees", "gnn")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of `scbignn.tl.infer_grn`.
+
+    The default is what scored best: a degree baseline, and four corrections of it that are averaged. :meth:`paper` is the
+    part of scTransNet (arXiv 2407.18181) that is built here: gene vectors, a graph neural network, a joint head.
+    """
+
+    # Input
+    n_components: int = 24
+    """Principal components that stand for a gene's expression, or for its given vector."""
+    max_cells: int = 5000
+    """Cells that correlations and components are computed from; of more, so many are drawn."""
+
+    # What is averaged
+    members: tuple[str, ...] = MEMBERS
+    """Any of `"ridge"`, logistic regression on features of the network and of expression; `"slopes"`, a correction of that
+    for each TF by components; `"trees"`, boosted trees on the features of `"ridge"`; `"gnn"`. Where TFs are held out,
+    `"ridge"` alone is used: the others make scores worse there."""
+    offset: bool = True
+    """Correct the degree baseline; without it, start from the share of edges."""
+
+    # Folds
+    n_folds: int = 4
+    """Parts that are hidden in turn and scored by what the others teach; with ``split="both"``, of TFs and of genes."""
+    n_inner_folds: int = 5
+    """Parts of the training pairs, by which penalties are chosen and features of training pairs computed."""
+
+    n_repeats: int = 1
+    """Runs with folds, seeds and a bootstrap of the cells of their own; from 2 on, scores have a standard deviation."""
+
+    # Linear members
+    penalties: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, math.inf)
+    """Ridge penalties to choose among by average precision; infinity leaves the degree baseline as it is."""
+
+    # Boosted trees
+    n_trees: int = 100
+    tree_learning_rate: float = 0.06
+    max_leaves: int = 15
+    min_leaf: int = 40
+    """Pairs in a leaf, at least."""
+
+    # Graph neural network
+    width: int = 32
+    n_layers: int = 2
+    dropout: float = 0.4
+    n_epochs: int = 40
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Config:
+        """Gene vectors and a graph neural network with a joint head, from nothing; `changes` replace fields."""
+        return cls(**({"members": ("gnn",), "offset": False, "n_epochs": 100} | changes))
+
+    def __post_init__(self) -> None:
+        for name in ("n_components", "max_cells", "n_trees", "min_leaf", "n_layers", "n_epochs", "n_repeats"):
+            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+        for name in ("n_folds", "n_inner_folds", "max_leaves", "width"):
+            self._require(name, _is_count(getattr(self, name), 2), "an integer >= 2")
+        for name in ("learning_rate", "tree_learning_rate"):
+            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        self._require(
+            "weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "a number of at least 0"
+        )
+        self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "a number within [0, 1)")
+        self._require("offset", isinstance(self.offset, (bool, np.bool_)), "True or False")
+        members = self.members
+        self._require(
+            "members",
+            isinstance(members, tuple) and len(members) > 0 and all(member in MEMBERS for member in members),
+            f"a tuple of some of {', '.join(map(repr, MEMBERS))}",
+        )
+        penalties = self.penalties
+        self._require(
+            "penalties",
+            isinstance(penalties, tuple)
+            and len(penalties) > 0
+            and all(isinstance(p, Real) and not isinstance(p, bool) and p > 0 for p in penalties),
+            "a tuple of numbers above 0",
+        )
+
+    def _require(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001
+        if not holds:
+            msg = f"Config: {name}={getattr(self, name)!r} must be {wanted}."
+            raise ValueError(msg)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name, ready for files."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value.item() if isinstance(value, np.generic) else value
+            for name, value in fields.items()
+        }
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,204 @@
+import logging
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+import scbignn
+from scbignn import get, tl
+from scbignn.regulation import Config
+
+FAST = Config(
+    n_folds=2, n_inner_folds=2, n_components=6, penalties=(10.0, np.inf), n_trees=5, n_epochs=2, width=8, min_leaf=10
+)
+RIDGE = Config(n_folds=2, n_inner_folds=2, n_components=6, penalties=(10.0, np.inf), members=("ridge",))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return scbignn.datasets.simulated_network(n_cells=80, n_tfs=10, n_genes=50)
+
+
+@pytest.fixture(scope="module")
+def scored(data):
+    return tl.infer_grn(data[0], data[1], config=FAST, copy=True)
+
+
+def test_slots_are_as_documented(data, scored):
+    adata, network = data
+    scores = scored.varp["sctransnet"]
+    assert isinstance(scores, sp.csr_matrix)
+    assert scores.shape == (50, 50)
+    assert scores.dtype == np.float32
+    assert scores.nnz == 2 * len(network)
+    assert scores.data.min() > 0
+    assert scores.data.max() <= 1
+    assert not scores[10:].nnz
+    assert (scores.diagonal() == 0).all()
+    known = scored.varp["sctransnet_known"]
+    assert known.nnz == len(network)
+    run = scored.uns["sctransnet"]
+    assert {
+        "params",
+        "metrics",
+        "verdict",
+        "curves",
+        "history",
+        "network",
+        "symmetric",
+        "expression",
+        "version",
+    } == set(run)
+    figures = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
+    assert all(
+        np.isfinite(run["metrics"][prefix + name]) for prefix in ("", "baseline_", "network_") for name in figures
+    )
+    assert run["network"]["n_edges"] == len(network)
+    assert "sctransnet_sd" not in scored.varp
+    assert "sctransnet" not in adata.uns
+
+
+def test_what_else_there_is_stays(data, contents):
+    adata, network = data[0].copy(), data[1]
+    before, network_before = contents(adata), network.copy()
+    tl.infer_grn(adata, network, config=RIDGE, key_added="mine")
+    for name in ("mine", "mine_known"):
+        del adata.varp[name]
+    del adata.uns["mine"]
+    assert contents(adata) == before
+    pd.testing.assert_frame_equal(network, network_before)
+
+
+def test_seeds_decide_and_formats_do_not(data, scored):
+    adata, network = data
+    again = tl.infer_grn(adata, network, config=FAST, copy=True)
+    np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), scored.varp["sctransnet"].toarray())
+    dense = AnnData(adata.X.toarray(), obs=adata.obs, var=adata.var)
+    shuffled = network.sample(frac=1, random_state=0)
+    found = tl.infer_grn(dense, shuffled, config=FAST, copy=True)
+    np.testing.assert_array_equal(found.varp["sctransnet"].toarray(), scored.varp["sctransnet"].toarray())
+    other = tl.infer_grn(adata, network, config=FAST, rng=1, copy=True)
+    assert (other.varp["sctransnet"] != scored.varp["sctransnet"]).nnz
+
+
+def test_log_values_are_taken_as_they_are(data, caplog):
+    adata, network = data[0].copy(), data[1]
+    counts = adata.X.toarray()
+    adata.X = sp.csr_matrix(np.log1p(1e4 * counts / counts.sum(1, keepdims=True)), dtype=np.float32)
+    adata.layers["odd"] = adata.X.copy()
+    adata.layers["odd"].data **= 0.77  # no logarithm that could be undone
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, config=RIDGE, copy=True)
+        odd = tl.infer_grn(adata, network, config=RIDGE, layer="odd", copy=True)
+    of_counts = tl.infer_grn(data[0], network, config=RIDGE, copy=True)
+    np.testing.assert_allclose(found.varp["sctransnet"].toarray(), of_counts.varp["sctransnet"].toarray(), atol=1e-3)
+    assert odd.uns["sctransnet"]["expression"] == {"slot": "layers['odd']", "kind": "log1p", "base": "unknown"}
+    assert "layers['odd'] holds log1p values (base unknown)" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+def test_files_keep_it(scored, tmp_path):
+    scored.write_h5ad(tmp_path / "a.h5ad")
+    pytest.importorskip("zarr")
+    scored.write_zarr(tmp_path / "a.zarr")
+    for back in (anndata.read_h5ad(tmp_path / "a.h5ad"), anndata.read_zarr(tmp_path / "a.zarr")):
+        pd.testing.assert_frame_equal(get.grn(back), get.grn(scored))
+        pd.testing.assert_frame_equal(get.grn_metrics(back), get.grn_metrics(scored))
+        assert back.uns["sctransnet"]["verdict"] == scored.uns["sctransnet"]["verdict"]
+
+
+def test_the_log_says_what_was_done_and_found(data, caplog):
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(data[0], data[1], config=RIDGE, copy=True)
+    assert f"{len(data[1])} known edges of 10 TFs to 50 genes; split by edge" in caplog.text
+    assert found.uns["sctransnet"]["verdict"] in caplog.text
+    assert "wrote varp['sctransnet'], varp['sctransnet_known'], uns['sctransnet']" in caplog.text
+
+
+def test_repeats_are_written_and_removed_again(data):
+    adata, network = data[0].copy(), data[1]
+    config = Config(n_folds=2, n_inner_folds=2, penalties=(10.0,), members=("ridge",), n_repeats=2)
+    tl.infer_grn(adata, network, config=config)
+    table = get.grn(adata)
+    assert {"sd", "frequency"} <= set(table.columns)
+    assert table["frequency"].between(0, 1).all()
+    tl.infer_grn(adata, network, config=RIDGE)
+    assert "sctransnet_sd" not in adata.varp
+    assert "sd" not in get.grn(adata).columns
+
+
+def test_given_vectors_stand_for_genes(data, caplog):
+    adata, network = data
+    rng = np.random.default_rng(0)
+    vectors = pd.DataFrame(rng.normal(size=(45, 8)), index=adata.var_names[5:])
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, encoder=vectors, config=RIDGE, copy=True)
+    assert "5 of 50 genes have no vector" in caplog.text
+    assert found.uns["sctransnet"]["params"]["encoder"] == "table"
+    plain = tl.infer_grn(adata, network, encoder="expression", config=RIDGE, copy=True)
+    assert (found.varp["sctransnet"] != plain.varp["sctransnet"]).nnz
+
+
+def test_tfs_without_edges_are_scored_where_tfs_are_held_out(data):
+    adata, network = data
+    tfs = [*network["source"].unique(), "gene_3"]
+    place = adata.var_names.get_loc("gene_3")
+    kept = {"tfs": tfs, "config": RIDGE, "n_edges": 10**6, "copy": True}
+    assert tl.infer_grn(adata, network, split="tf", **kept).varp["sctransnet"][place].nnz == 49
+    found = tl.infer_grn(adata, network, split="edge", **kept)
+    assert found.varp["sctransnet"][place].nnz == 0
+    assert list(found.uns["sctransnet"]["network"]["without_edges"]) == ["gene_3"]
+
+
+def test_the_published_part_runs(data):
+    found = tl.infer_grn(data[0], data[1], config=Config.paper(n_epochs=2, n_folds=2, n_inner_folds=2), copy=True)
+    assert set(found.uns["sctransnet"]["history"]["member"]) == {"network", "ridge", "gnn"}
+
+
+def test_one_tf_is_enough_to_hide_edges(data):
+    adata, network = data
+    many = pd.DataFrame({"source": "TF_0", "target": adata.var_names[10:30]})
+    assert tl.infer_grn(adata, many, config=FAST, copy=True).varp["sctransnet"].nnz == 40
+    with pytest.raises(ValueError, match='hides TFs, and network has 1 .* Use split="edge" or "target"'):
+        tl.infer_grn(adata, many, split="tf", config=FAST)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"split": "gene"}, ValueError, "split='gene' is unknown. Use split='edge', 'target', 'tf' or 'both'"),
+        ({"config": {}}, TypeError, "config is a dict"),
+        ({"layer": "no"}, KeyError, "no 'no'"),
+        ({"encoder": "scBERT"}, ValueError, "encoder='scBERT' is unknown"),
+        ({"encoder": np.ones((50, 2))}, TypeError, "a DataFrame with a row for each gene"),
+        ({"encoder": pd.DataFrame({"a": [1.0, 2.0]}, index=["x", "y"])}, ValueError, "rows for 0 of the 50 genes"),
+        ({"encoder": pd.DataFrame({"a": [1.0, 2.0]}, index=["TF_0"] * 2)}, ValueError, "several rows for 'TF_0'"),
+        ({"encoder": pd.DataFrame({"a": [1, np.nan]}, index=["TF_0", "TF_1"])}, ValueError, "NaN or infinite"),
+        ({"encoder": pd.DataFrame({"a": ["b", "c"]}, index=["TF_0", "TF_1"])}, TypeError, "columns of numbers"),
+        ({"n_edges": 0}, ValueError, "at least 1"),
+        ({"n_edges": 1.5}, TypeError, "whole number"),
+        ({"key_added": "a/b"}, ValueError, "key_added"),
+        ({"key_added": "taken"}, ValueError, r"would overwrite adata.uns\['taken'\]"),
+        ({"network": pd.DataFrame({"source": ["TF_0"], "target": ["TF_1"]})}, ValueError, "1 edge .* at least 4"),
+        ({"rng": "a"}, TypeError, "rng is 'a'"),
+        ({"device": "nowhere"}, ValueError, "device="),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_nothing_written(data, contents, change, error, message):
+    adata = data[0].copy()
+    adata.uns["taken"] = 1
+    before = contents(adata)
+    arguments = {"network": data[1], "config": FAST} | change
+    with pytest.raises(error, match=message):
+        tl.infer_grn(adata, **arguments)
+    assert contents(adata) == before
+
+
+def test_negative_values_are_refused(data):
+    adata = data[0].copy()
+    adata.X = sp.csr_matrix(adata.X.toarray() - 1)
+    with pytest.raises(ValueError, match="negative values"):
+        tl.infer_grn(adata, data[1], config=FAST)
