@@ -63,23 +63,14 @@ def main() -> None:
     mouse = anndata.read_h5ad(options.data / "baron_mouse.h5ad")
     by_k = pd.concat([validated(mouse, k).assign(n_neighbors=k) for k in NEIGHBORS], ignore_index=True)
     keep(scbignn.pl.n_neighbors(by_k), options.output / "n_neighbors.png")
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
     validated(mouse, Config().n_neighbors)
-    shared = {}
-    for ax, table, name in zip(
-        axes, ("gene_importance", "gene_attribution"), ("attention", "attribution"), strict=True
-    ):
-        scores = scbignn.get.cross_validation(mouse, table=table)
-        scores.columns = [f"fold {column}" for column in scores]
-        scbignn.pl.gene_importance_venn(scores, n_top=50, ax=ax)
-        ax.set_title(name, fontsize=9)
-        counts = pd.Series(np.concatenate(list(scbignn.get.top_genes(scores, n_top=50).values()))).value_counts()
-        shared[name] = {
-            "genes": len(counts),
-            "in_more_than_one": int((counts > 1).sum()),
-            "in_all": int((counts == 5).sum()),
+    shared, ax = shared_genes(
+        {
+            name: scbignn.get.cross_validation(mouse, table=table)
+            for name, table in (("attention", "gene_importance"), ("attribution", "gene_attribution"))
         }
-    keep(axes[0], options.output / "shared_genes.png")
+    )
+    keep(ax, options.output / "shared_genes.png")
     graphs = {name: pd.DataFrame([homophilies(name, options.data)], index=["all"]) for name in SETS}
     keep(scbignn.pl.homophily(graphs), options.output / "homophily.png")
 
@@ -119,6 +110,23 @@ def validated(mouse: anndata.AnnData, k: int) -> pd.DataFrame:
     """The folds of a cross-validation with k neighbours; the slots stay on `mouse`."""
     scbignn.tl.cross_validate(mouse, "cell_type", config=Config(n_neighbors=k, **CONFIG))
     return scbignn.get.cross_validation(mouse)
+
+
+def shared_genes(scores: dict[str, pd.DataFrame]) -> tuple[dict[str, dict[str, int]], Axes]:
+    """Of the 50 most important genes of each fold, how many folds have them; genes x folds for each measure."""
+    _, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
+    found = {}
+    for ax, (name, table) in zip(axes, scores.items(), strict=True):
+        lists = scbignn.get.top_genes(table.add_prefix("fold "), n_top=50)
+        scbignn.pl.gene_importance_venn(lists, n_top=50, ax=ax)
+        ax.set_title(name, fontsize=9)
+        counts = pd.Series(np.concatenate(list(lists.values()))).value_counts()
+        found[name] = {
+            "genes": len(counts),
+            "in_more_than_one": int((counts > 1).sum()),
+            "in_all": int((counts == len(lists)).sum()),
+        }
+    return found, axes[0]
 
 
 def homophilies(name: str, folder: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""scbignn: annotate cells with graph neural networks, on AnnData."""
+"""scbignn: annotate cells, cluster them, and wire genes, on AnnData."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _venn(sets: dict[str, set[str]], counts: pd.Series, ax: Axes | None) -> Axes
         n_genes = int(counts.get(member, 0))
         shade = "black" if n_genes else "0.55"
         ax.text(place.x, place.y, str(n_genes), ha="center", va="center", fontsize=size, color=shade)
-    ax.set(xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect="equal")
+    ax.set(xlim=(-1.03, 1.03), ylim=(-1.17, 1.17), aspect="equal")  # names lie below a title
     ax.set_axis_off()
     for place, (name, color) in enumerate(zip(sets, _COLORS, strict=False)):
         _name_outside(ax, _in_lines(name), place, color, curves)
