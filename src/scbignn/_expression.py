@@ -2,8 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import numpy as np
 import scipy.sparse as sp
+
+#: Rows that are in memory at a time of a matrix that is not.
+_CHUNK_ROWS = 8192
+
+
+class Rows(Protocol):
+    """A matrix of N cells and M genes whose rows are read when they are asked for; a CSR matrix is one, too."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M)."""
+
+    def __getitem__(self, rows: np.ndarray | slice) -> sp.csr_matrix:
+        """(n, M) float32, canonical."""
+
+
+class NormalizedRows:
+    """Normalised expression that is never in memory as a whole: made anew from its source, a few rows at a time.
+
+    Wherever a method indexes rows of a CSR matrix, or multiplies it by a dense one, it takes this instead.
+
+    Parameters
+    ----------
+    source
+        Expression on a linear scale, no empty row.
+    target_sum
+        s of the normalisation.
+    unit
+        Scale rows to length 1.
+    """
+
+    def __init__(self, source: Rows, target_sum: float, *, unit: bool) -> None:
+        self._source, self._target_sum, self._unit, self.shape = source, target_sum, unit, source.shape
+
+    def __getitem__(self, rows: np.ndarray | slice) -> sp.csr_matrix:
+        return normalized(self._source[rows], self._target_sum, unit=self._unit)
+
+    def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
+        return np.concatenate([x @ matrix for x in chunks(self)])
+
+
+def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
+    """All rows, in order: a matrix in memory at once, another a few at a time."""
+    if sp.issparse(x):
+        yield x
+        return
+    for start in range(0, x.shape[0], _CHUNK_ROWS):
+        yield x[start : start + _CHUNK_ROWS]
+
+
+def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:
+    """Some columns of all rows, in memory, (N, len(genes))."""
+    return sp.csr_matrix(sp.vstack([part[:, genes] for part in chunks(x)], format="csr"))
+
+
+def product(x: sp.csr_matrix | Rows, rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Some rows times a dense matrix, (n, F); no more than a few rows are read at a time."""
+    starts = range(0, max(1, len(rows)), _CHUNK_ROWS)
+    return np.concatenate([x[rows[start : start + _CHUNK_ROWS]] @ matrix for start in starts])
 
 
 def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
@@ -25,10 +87,21 @@ def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     return sp.csr_matrix((np.log1p(x.data * per_entry).astype(np.float32), x.indices, x.indptr), shape=x.shape)
 
 
-def mean_share(x: sp.csr_matrix) -> np.ndarray:
+def normalized(x: sp.csr_matrix | Rows, target_sum: float, *, unit: bool) -> sp.csr_matrix | NormalizedRows:
+    """Normalised expression, with rows of length 1 where `unit`; in memory where `x` is."""
+    if not sp.issparse(x):
+        return NormalizedRows(x, target_sum, unit=unit)
+    x = normalize(x, target_sum)
+    return unit_rows(x) if unit else x
+
+
+def mean_share(x: sp.csr_matrix | Rows) -> np.ndarray:
     """The share of a cell's total that each gene has, averaged over cells; (N, M), no empty row -> (M,) float64."""
-    total = np.asarray(x.astype(np.float64).sum(1)).ravel()
-    return np.asarray((1 / total) @ x.astype(np.float64)).ravel() / x.shape[0]
+    share = np.zeros(x.shape[1])
+    for part in chunks(x):
+        part = part.astype(np.float64)
+        share += (1 / np.asarray(part.sum(1)).ravel()) @ part
+    return share / x.shape[0]
 
 
 def unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
@@ -43,9 +116,12 @@ def scale_rows(x: sp.csr_matrix, scale: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((x.data * np.repeat(scale, np.diff(x.indptr)).astype(x.dtype), x.indices, x.indptr), x.shape)
 
 
-def mean_and_variance(x: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_variance(x: sp.csr_matrix | Rows) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each column, float64."""
-    x = x.astype(np.float64)
-    mean = np.asarray(x.mean(0)).ravel()
-    square = np.asarray(x.multiply(x).mean(0)).ravel()
-    return mean, np.maximum(square - mean**2, 0)
+    total, square = np.zeros((2, x.shape[1]))
+    for part in chunks(x):
+        part = part.astype(np.float64)
+        total += np.asarray(part.sum(0)).ravel()
+        square += np.asarray(part.multiply(part).sum(0)).ravel()
+    mean = total / x.shape[0]
+    return mean, np.maximum(square / x.shape[0] - mean**2, 0)

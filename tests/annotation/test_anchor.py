@@ -221,3 +221,30 @@ def test_accuracy_is_nan_where_nothing_is_held_out():
     assert np.isnan(fit_anchor(x, y, 3, seed=0).accuracy)
     x, y = labelled(60)
     assert np.isnan(fit_anchor(x, y, 3, seed=0, out_of_fold=False).accuracy)
+
+
+def test_where_very_many_are_labelled_a_part_sets_the_penalty_and_a_part_is_learned_from(monkeypatch):
+    x, y = labelled(300, hidden=0.2)
+    monkeypatch.setattr(_anchor, "TUNING_CELLS", 90)
+    monkeypatch.setattr(_anchor, "MOST_TRAINED", 120)
+    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
+    seen, machine = [], _anchor._machine
+    monkeypatch.setattr(_anchor, "_machine", lambda penalty, n: seen.append((penalty, n)) or machine(penalty, n))
+    found = fit_anchor(x, y, 3, seed=0)
+    drawn = _anchor.draw_labelled(y, 120, np.random.default_rng(0))
+    assert len(seen) == 3 * 4 + 1 + 3 + 1  # on the part that sets the penalty, and then with it
+    assert max(n for _, n in seen[:13]) <= 91
+    assert seen[-1] == (found.penalty, len(drawn))
+    expected = LinearSVC(C=found.penalty, random_state=0).fit(x[drawn], y[drawn])
+    others = np.setdiff1d(np.arange(300), drawn)
+    np.testing.assert_allclose(found.decisions[others], expected.decision_function(x[others]), rtol=1e-4, atol=1e-5)
+    inside = expected.decision_function(x[drawn])
+    assert (np.abs(found.decisions[drawn] - inside).max(1) > 1e-4).all()  # out of fold
+
+
+def test_rare_labels_are_all_kept_where_cells_are_drawn():
+    y = np.repeat([0, 1, 2, -1], [1000, 60, 3, 500])
+    drawn = _anchor.draw_labelled(y, 200, np.random.default_rng(0))
+    assert np.bincount(y[drawn]).tolist() == [188, 50, 3]
+    np.testing.assert_array_equal(drawn, np.unique(drawn))
+    np.testing.assert_array_equal(_anchor.draw_labelled(y, 5000, np.random.default_rng(0)), np.arange(1063))

@@ -7,8 +7,11 @@ import scipy.sparse as sp
 import torch
 from small import CPU, tiny
 
+from scbignn import _expression
+from scbignn._expression import NormalizedRows
 from scbignn._settings import settings
 from scbignn.annotation import (
+    _anchor,
     _annotate,
     _evidence,
     annotate_cells,
@@ -19,6 +22,7 @@ from scbignn.annotation import (
     normalize,
     raw_neighbors,
     top_variance_genes,
+    trust_of,
     unit_rows,
 )
 from scbignn.graph import homophily, homophily_per_label
@@ -161,9 +165,9 @@ def squashed(n=600, m=30, seed=0):
 
 
 def machines(x, y, *, unit=True):
-    """The linear machine for each s, by its own functions."""
-    made = {s: normalize(x, s) for s in (1e4, 1e3)}
-    return {s: fit_anchor(unit_rows(z) if unit else z, y, 3, seed=0) for s, z in made.items()}
+    """The linear machine for each s, by its own functions, of the labelled cells."""
+    made = {s: normalize(x[y >= 0], s) for s in (1e4, 1e3)}
+    return {s: fit_anchor(unit_rows(z) if unit else z, y[y >= 0], 3, seed=0) for s, z in made.items()}
 
 
 def test_the_smaller_sum_is_taken_where_it_tells_labels_apart_better():
@@ -187,15 +191,15 @@ def test_ten_thousand_yields_only_to_two_standard_errors(monkeypatch, gained, lo
         right = np.ones(len(known), dtype=bool)
         right[slice(gained) if not seen else slice(gained, gained + lost)] = False
         seen.append(z)
-        decisions = np.zeros((len(y), 3), dtype=np.float32)
-        decisions[known, np.where(right, y[known], (y[known] + 1) % 3)] = 1
+        decisions = np.zeros((len(known), 3), dtype=np.float32)
+        decisions[np.arange(len(known)), np.where(right, y[known], (y[known] + 1) % 3)] = 1
         return dataclasses.replace(fit_anchor(z, *given, **named), decisions=decisions)
 
     monkeypatch.setattr(_annotate, "fit_anchor", fitted)
     config, anchor = choose_target_sum(x, y, 3, open_sum(unit_rows=unit), seed=0)
     assert config.target_sum == chosen
     for s, z in zip((1e4, 1e3), seen, strict=True):
-        expected = normalize(x, s)
+        expected = normalize(x[known], s)
         np.testing.assert_array_equal(z.toarray(), (unit_rows(expected) if unit else expected).toarray())
     assert anchor.machine.weights.tolist() == machines(x, y, unit=unit)[chosen].machine.weights.tolist()
 
@@ -205,7 +209,20 @@ def test_only_labelled_cells_choose():
     dense = x.toarray()
     dense[y < 0] = np.random.default_rng(1).poisson(5, dense[y < 0].shape) + 1
     one, other = (choose_target_sum(sp.csr_matrix(z), y, 3, open_sum(), seed=0)[1] for z in (x.toarray(), dense))
-    np.testing.assert_array_equal(one.decisions[y >= 0], other.decisions[y >= 0])
+    np.testing.assert_array_equal(one.decisions, other.decisions)
+    assert len(one.decisions) == np.sum(y >= 0)
+
+
+def test_a_part_of_very_many_labelled_cells_chooses(monkeypatch):
+    x, y = squashed()
+    monkeypatch.setattr(_annotate, "TUNING_CELLS", np.sum(y >= 0) - 40)
+    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
+    config, anchor = choose_target_sum(x, y, 3, open_sum(), seed=0)
+    assert config == open_sum(target_sum=1e3)
+    assert anchor is None
+    found = run(open_sum(anchor=True), x, y)
+    assert found.config.target_sum == 1e3
+    np.testing.assert_array_equal(np.isfinite(found.evidence.gene_decisions), True)
 
 
 @pytest.mark.parametrize("target_sum", [1e6, 500.0])
@@ -234,19 +251,67 @@ def test_the_machine_is_handed_on_and_not_fitted_twice(monkeypatch, target_sum):
     widths = []
 
     def fitted(z, *given, **named):
-        widths.append(z.shape[1])
+        widths.append("beside" in named)
         return fit_anchor(z, *given, **named)
 
     monkeypatch.setattr(_annotate, "fit_anchor", fitted)
     monkeypatch.setattr(_evidence, "fit_anchor", fitted)
     config = open_sum(target_sum=target_sum, anchor=True)
     found = run(config, x, y)
-    # One a sum on the 20 genes, and then one on genes and mean components of neighbours.
-    assert [width for width in widths if width == 20] == [20] * (2 if target_sum is None else 1)
-    assert len(widths) == (3 if target_sum is None else 2)
+    # One a sum on the genes, and then one on genes and mean components of neighbours.
+    assert widths == [False] * (2 if target_sum is None else 1) + [True]
     expected = run(dataclasses.replace(config, target_sum=found.config.target_sum), x, y)
     np.testing.assert_array_equal(found.evidence.gene_decisions, expected.evidence.gene_decisions)
     np.testing.assert_array_equal(found.fit.p, expected.fit.p)
+
+
+class ReadAnew:
+    """A matrix that hands out a few rows at a time, and remembers how many at most."""
+
+    def __init__(self, x):
+        self.x, self.shape, self.most = x, x.shape, 0
+
+    def __getitem__(self, rows):
+        part = self.x[rows].copy()
+        self.most = max(self.most, part.shape[0])
+        return part
+
+
+@pytest.mark.parametrize("panel", ["labels", "variance"])
+@pytest.mark.parametrize("labels", ["all of some", "few"])
+def test_rows_that_are_read_when_needed_give_the_same(monkeypatch, panel, labels):
+    monkeypatch.setattr(_expression, "_CHUNK_ROWS", 7)
+    x, y = counts(n=70)
+    config = open_sum(anchor=True, gene_panel=panel, n_top_genes=9, cross_fit_folds=2, unit_rows=True)
+    if labels == "few":
+        config = dataclasses.replace(config, few_labels=50, anchor_refits=1)
+    rows = ReadAnew(x)
+    found, expected = run(config, rows, y), run(config, x, y)
+    assert isinstance(found.expression, NormalizedRows)
+    np.testing.assert_array_equal(found.genes, expected.genes)
+    np.testing.assert_allclose(found.gene_share, expected.gene_share, rtol=1e-10)
+    np.testing.assert_allclose(found.gene_mean, expected.gene_mean, rtol=1e-5)
+    np.testing.assert_allclose(found.x.toarray(), expected.x.toarray(), rtol=1e-6)
+    np.testing.assert_allclose(found.evidence.cell_decisions, expected.evidence.cell_decisions, atol=1e-4)
+    np.testing.assert_allclose(found.fit.p, expected.fit.p, atol=1e-3)
+    np.testing.assert_allclose(found.cross_fitted, expected.cross_fitted, atol=1e-3)
+    for of_its_own in (True, False):
+        one, other = (trust_of(run_, of_its_own=of_its_own, seed=0)[1] for run_ in (found, expected))
+        np.testing.assert_allclose(one, other, rtol=1e-2)
+
+
+def test_components_of_very_many_cells_are_those_of_a_part(monkeypatch):
+    monkeypatch.setattr(_expression, "_CHUNK_ROWS", 7)
+    x, y = counts(n=200)
+    monkeypatch.setattr(_evidence, "_DECOMPOSED_CELLS", 150)
+    rows = ReadAnew(x)
+    found = run(open_sum(anchor=True, target_sum=1e4, n_components=3), rows, y)
+    assert rows.most == 150
+    whole = _evidence.principal(found.expression, 2, 0)[0]
+    monkeypatch.setattr(_evidence, "_DECOMPOSED_CELLS", 200)
+    exact = _evidence.principal(found.expression, 2, 0)[0]
+    agreement = np.abs(np.corrcoef(whole.T, exact.T)[:2, 2:].diagonal())
+    assert agreement.min() > 0.98
 
 
 def test_cross_fitted_only_where_asked():

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import math
 
@@ -273,7 +274,7 @@ def test_no_cell_is_predicted_from_its_own_label(one_epoch):
     x, y = labelled()
     em = new_em(tiny(mask_labels=0.5, n_cell_layers=1), (x, y))
     em.m_step(1, schedule())
-    mean = em._mean_over_neighbors()
+    everyone = em._everyone()
     with torch.no_grad():
         for name, parameter in em.cell_gnn.named_parameters():
             if name != "known_input.weight":
@@ -282,10 +283,69 @@ def test_no_cell_is_predicted_from_its_own_label(one_epoch):
         em.cell_gnn.classifier[0].weight[:, : em.config.width * 2] = 1.0  # z itself
         em.cell_gnn.classifier[2].weight[:] = torch.arange(3.0)[:, None]
     em.h.zero_()
-    everyone_shown = em._cell_logits(mean, torch.empty(0, dtype=torch.int64))
+    everyone_shown = em._cell_logits(everyone, torch.empty(0, dtype=torch.int64))
     assert (everyone_shown[em.train_cells] != 0).any()
-    em._cell_beliefs(mean)
+    em._cell_beliefs(everyone)
     np.testing.assert_allclose(em.p, 1 / 3)
+
+
+def test_p_learns_from_the_cells_drawn_as_if_they_were_all(one_epoch, half_hidden):
+    x, y = labelled()
+    config = tiny(**{**ANCHORED, "dropout": 0.0, "batch_norm": False, "cell_input": "genes", "label_smoothing": 0.0})
+    em = new_em(dataclasses.replace(config, pool_size=8), (x, y))
+    em.m_step(1, schedule())
+    train_cells, unlabelled = em._drawn(1)
+    assert len(unlabelled) == 8
+    drawn = np.union1d(train_cells, unlabelled)
+    evidence = evidence_of(x, y)
+    shown = np.zeros((36, N_LABELS))
+    shown[train_cells[1::2]] = one_hot(y[train_cells[1::2]])
+    edges = reference.adjacency(reference.neighbors(evidence.points[drawn], 3)) + np.eye(len(drawn))
+    logits = np.full((36, N_LABELS), np.nan)
+    logits[drawn] = reference.cell_network(
+        weights(em.cell_gnn),
+        x.toarray()[drawn],
+        em.h.numpy()[drawn],
+        reference.mean_matrix(edges),
+        shown=shown[drawn],
+        decisions=evidence.cell_decisions[drawn],
+    )
+    hidden, q = train_cells[::2], em.q.numpy()[unlabelled]
+    loss = reference.cross_entropy(logits[hidden], one_hot(y[hidden])).mean() * len(em.train_cells)
+    believed = (q.max(1) ** 2 * reference.cross_entropy(logits[unlabelled], q)).sum()
+    loss += believed * len(em.unlabelled_cells) / 8
+    assert one_epoch["losses"] == [pytest.approx(loss / 36, rel=1e-4)]
+    assert em.p.shape == (36, N_LABELS)
+    assert em.p.isfinite().all()
+
+
+def test_every_step_draws_its_own_cells_and_keeps_rare_labels():
+    x, y = labelled()
+    em = new_em(tiny(pool_size=8), (x, y))
+    first, again, other = em._drawn(1), em._drawn(1), em._drawn(2)
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[1] != other[1]).any()
+    assert set(first[1]) <= set(em.unlabelled_cells)
+    assert set(y[first[0]]) == set(y[y >= 0])
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_a_pool_as_large_as_the_data_changes_nothing(anchored):
+    config = tiny(**(ANCHORED if anchored else {}), n_rounds=1)
+    one, other = (run(dataclasses.replace(config, pool_size=size)) for size in (36, None))
+    assert same_run(one, other)
+
+
+def test_training_of_q_takes_no_more_cells_an_epoch_than_the_pool_holds(one_epoch):
+    x, y = labelled()
+    em = new_em(tiny(pool_size=4, batch_size=4), (x, y))
+    batches, logits = [], em._gene_logits
+    em._gene_logits = lambda cells, *tokens: batches.append(cells) or logits(cells, *tokens)
+    (stage, *_) = em.stages()
+    assert stage[2].steps_per_epoch == 1
+    em.pretrain(0, schedule())
+    assert sum(len(cells) for cells in batches if len(cells)) >= 4
+    assert len(batches[0]) == 4
 
 
 def test_hidden_cells_are_drawn_anew_and_never_none():

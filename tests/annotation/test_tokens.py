@@ -77,7 +77,8 @@ def test_thinned_tokens_keep_a_random_share_of_each_cells_genes(share):
     x = expression(200, 60, empty=(5,))
     whole = Tokens(x, CPU)
     generator = torch.Generator().manual_seed(0)
-    thin, other = whole.thinned(share, generator), whole.thinned(share, generator)
+    everyone = np.arange(200)
+    thin, other = whole.thinned(share, generator, everyone), whole.thinned(share, generator, everyone)
     assert thin.share == share
     assert whole.share == 1
     kept = [np.concatenate([tokens._genes.numpy(), tokens._values.numpy()]) for tokens in (thin, other)]
@@ -92,6 +93,16 @@ def test_thinned_tokens_keep_a_random_share_of_each_cells_genes(share):
             n_seen += len(found)
     assert n_seen == thin.lengths.sum()
     assert whole.lengths.sum() == x.nnz
+
+
+def test_thinning_leaves_out_the_cells_that_were_not_named():
+    x = expression(30, 40)
+    thin = Tokens(x, CPU).thinned(0.9, torch.Generator().manual_seed(0), np.array([4, 7, 4, 20]))
+    assert np.flatnonzero(thin.lengths).tolist() == [4, 7, 20]
+    for cell in (4, 7, 20):
+        (bucket,) = thin.buckets(np.array([cell]))
+        assert set(bucket.genes[0].tolist()) <= set(x[[cell]].indices.tolist())
+        assert len(set(bucket.genes[0].tolist())) == thin.lengths[cell]
 
 
 def test_thinning_leaves_the_expected_sum_of_the_learned_read_out_unchanged():

@@ -8,6 +8,7 @@ not see its label, else the network would learn from answers that are better tha
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,10 +19,16 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import SGDClassifier
 from sklearn.svm import LinearSVC
 
+from .._expression import Rows
+
 _N_FOLDS = 3
 _PENALTIES = (0.1, 0.3, 1.0, 5.0)
 #: Above this many training cells the machine is fitted by averaged stochastic gradient, with the plain hinge loss.
 _MINI_BATCH_CELLS = 50_000
+#: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
+TUNING_CELLS, MOST_TRAINED = 20_000, 100_000
+#: Of a label with so many cells or fewer, all are kept where cells are drawn.
+_KEPT_OF_LABEL = 50
 #: A factor on decisions that makes them logits. The networks learn their own, from this start.
 LOGIT_SCALE = 3.0
 #: Of an anchor that is refitted on believed labels: C, the weight of all believed labels together beside the known
@@ -37,9 +44,13 @@ class Linear(NamedTuple):
     bias: np.ndarray
     """(C,) float32."""
 
-    def __call__(self, x: sp.csr_matrix) -> np.ndarray:
-        """Decisions about cells, (N, M) -> (N, C) float32."""
-        return np.asarray(x @ self.weights.T + self.bias, dtype=np.float32)
+    def __call__(self, x: sp.csr_matrix | Rows, beside: np.ndarray | None = None) -> np.ndarray:
+        """Decisions about cells, (N, M) -> (N, C) float32; with (N, F) dense features `beside` them, M + F weights."""
+        n_genes = x.shape[1]
+        found = x @ self.weights[:, :n_genes].T + self.bias
+        if beside is not None:
+            found = found + beside @ self.weights[:, n_genes:].T
+        return np.asarray(found, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,12 @@ class Anchor:
     accuracy: float
     """Out of fold, of labelled cells; NaN where none could be held out."""
 
+    def of_all(self, x: sp.csr_matrix | Rows, y: np.ndarray) -> Anchor:
+        """The same, of machines that were fitted to the labelled ones of the cells x alone, for all of them."""
+        decisions = self.machine(x)
+        decisions[y >= 0] = self.decisions
+        return dataclasses.replace(self, decisions=decisions)
+
 
 @dataclass(frozen=True)
 class Believed:
@@ -66,10 +83,11 @@ class Believed:
 
 
 def fit_anchor(
-    x: sp.csr_matrix,
+    x: sp.csr_matrix | Rows,
     y: np.ndarray,
     n_labels: int,
     *,
+    beside: np.ndarray | None = None,
     seed: int,
     believed: Believed | None = None,
     out_of_fold: bool = True,
@@ -79,49 +97,73 @@ def fit_anchor(
     Parameters
     ----------
     x
-        Features, CSR, shape (N, M).
+        Features, shape (N, M).
     y
         Label codes, shape (N,); -1 where unlabelled. At least two labels occur.
     n_labels
         C.
+    beside
+        Further features, dense, shape (N, F).
     seed
-        Deals the cells of each label to folds.
+        Deals the cells of each label to folds, and draws those on which the penalty is chosen where very many are
+        labelled.
     believed
         Labels of unlabelled cells to train on as well.
     out_of_fold
         Decide labelled cells by machines that did not see them, too.
     """
     labelled = np.flatnonzero(y >= 0)
+    if len(labelled) > MOST_TRAINED:  # the others' decisions come from a machine that did not see them anyway
+        labelled = draw_labelled(y, MOST_TRAINED, np.random.default_rng(seed))
     fold = deal_folds(y[labelled], min(_N_FOLDS, len(labelled)), np.random.default_rng(seed))
     penalties = _PENALTIES if believed is None else (_REFIT_PENALTY,)
+    if len(penalties) > 1 and len(labelled) > TUNING_CELLS:
+        some = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
+        part = None if beside is None else beside[some]
+        penalties = (fit_anchor(x[some], y[some], n_labels, beside=part, seed=seed).penalty,)
     others = np.empty(0, dtype=np.int64)
     if believed is not None:
         others = np.flatnonzero((y < 0) & (believed.weights > 0))
         y = np.where(y >= 0, y, believed.labels)
+    everyone = np.concatenate([labelled, others])  # of whom anything is learned
+    features = x[everyone]
+    if beside is not None:
+        features = sp.hstack([features, sp.csr_matrix(beside[everyone])]).tocsr()
+    fold = np.concatenate([fold, np.full(len(others), -1)])
 
-    def trained(train: np.ndarray, penalty: float) -> Linear:
-        train = np.concatenate([train, others])
+    def trained(members: np.ndarray, penalty: float) -> Linear:
+        train = everyone[members]
         weights = None if believed is None else believed.weights[train]
-        machine = _machine(penalty, len(train)).fit(x[train], y[train], sample_weight=weights)
+        machine = _machine(penalty, len(train)).fit(features[members], y[train], sample_weight=weights)
         return _of_all_labels(machine, n_labels)
 
     held_out = (fold >= 0) & out_of_fold
     found = {}
     for penalty in penalties if held_out.any() else ():
-        found[penalty] = np.empty((len(labelled), n_labels), dtype=np.float32)
+        found[penalty] = np.empty((len(everyone), n_labels), dtype=np.float32)
         for number in np.unique(fold[held_out]):
-            machine = trained(labelled[fold != number], penalty)
-            found[penalty][fold == number] = machine(x[labelled[fold == number]])
+            machine = trained(np.flatnonzero(fold != number), penalty)
+            found[penalty][fold == number] = machine(features[fold == number])
 
     def accuracy(penalty: float) -> float:
-        return np.mean(found[penalty][held_out].argmax(1) == y[labelled[held_out]])
+        return np.mean(found[penalty][held_out].argmax(1) == y[everyone[held_out]])
 
     best = max(found, key=accuracy, default=penalties[len(penalties) // 2])
-    machine = trained(labelled, best)
-    everyone = machine(x)
+    machine = trained(np.arange(len(everyone)), best)
+    decisions = machine(x, beside)
     if found:
-        everyone[labelled[held_out]] = found[best][held_out]
-    return Anchor(everyone, best, machine, accuracy(best) if found else np.nan)
+        decisions[everyone[held_out]] = found[best][held_out]
+    return Anchor(decisions, best, machine, accuracy(best) if found else np.nan)
+
+
+def draw_labelled(y: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
+    """About `n_cells` of the labelled cells, ascending: of each label the same share, but no fewer than 50 if it has them."""
+    labelled = np.flatnonzero(y >= 0)
+    share, drawn = min(1.0, n_cells / max(1, len(labelled))), []
+    for label in np.unique(y[labelled]):
+        cells = np.flatnonzero(y == label)
+        drawn.append(rng.permutation(cells)[: max(_KEPT_OF_LABEL, round(share * len(cells)))])
+    return np.sort(np.concatenate(drawn))
 
 
 def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
 
-from .._expression import mean_and_variance, mean_share, normalize, unit_rows
+from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean_share, normalized
 from ..graph import Engine, Neighbors, nearest_neighbors
-from ._anchor import Anchor, fit_anchor
+from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
 from ._attention import Edges
 from ._config import Config
 from ._cross_fit import cross_fit
@@ -38,7 +38,7 @@ class Annotation:
     fit: Fit
     config: Config
     """With the `target_sum` that was used."""
-    expression: sp.csr_matrix
+    expression: sp.csr_matrix | NormalizedRows
     """(N, M) float32, normalised."""
     x: sp.csr_matrix
     """(N, T) float32, that of the genes that entered."""
@@ -65,7 +65,7 @@ class Annotation:
 
 
 def annotate_cells(
-    x: sp.csr_matrix,
+    x: sp.csr_matrix | Rows,
     y: np.ndarray,
     n_labels: int,
     config: Config,
@@ -81,7 +81,7 @@ def annotate_cells(
     Parameters
     ----------
     x
-        Expression on a linear scale, CSR, shape (N, M), no empty row.
+        Expression on a linear scale, shape (N, M), no empty row; in memory, or read a few rows at a time.
     y
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
@@ -91,15 +91,14 @@ def annotate_cells(
     """
     gene_share = mean_share(x)
     config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed)
-    x = normalize(x, config.target_sum)
-    gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
-    if config.unit_rows:
-        x = unit_rows(x)
-    genes = choose_genes(x, y, config)
+    gene_mean = mean_and_variance(NormalizedRows(x, config.target_sum, unit=False))[0].astype(np.float32)
+    expression = normalized(x, config.target_sum, unit=config.unit_rows)
+    genes = choose_genes(expression, y, config)
     evidence = None
     if config.has_components:
-        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
-    expression, x = x, x[:, genes].tocsr()
+        gene = None if anchor is None else anchor.of_all(expression, y)
+        evidence = gather_evidence(expression, y, n_labels, config, device=device, seed=seed, gene=gene)
+    x = columns(expression, genes)
     found = fit(
         x,
         y,
@@ -163,29 +162,34 @@ def annotate_cells(
 
 
 def choose_target_sum(
-    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int
+    x: sp.csr_matrix | Rows, y: np.ndarray, n_labels: int, config: Config, *, seed: int
 ) -> tuple[Config, Anchor | None]:
-    """The config with a number for s, and the linear machine on all genes that was fitted to find it, if any was.
+    """The config with a number for s, and the linear machine on all genes that was fitted to find it, if one was.
 
     How strongly counts are compressed matters more than most of what follows, and which s is best differs from data to
-    data: shallow data gain by a small one. Labels decide, of cells held out of the machine.
+    data: shallow data gain by a small one. Labels decide, of cells held out of the machine; where very many are
+    labelled, a part of them decides, and there is no machine of all.
 
     Parameters
     ----------
     x
-        Expression on a linear scale, CSR, shape (N, M), no empty row.
+        Expression on a linear scale, shape (N, M), no empty row.
     y, n_labels, config, seed
         As in :func:`annotate_cells`.
+
+    Returns
+    -------
+    The config, and the machine's decisions about labelled cells only.
     """
     if config.target_sum is not None:
         return config, None
-    known, best_sum, best = y >= 0, None, None
+    known = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
+    x, y, n_labelled, best_sum, best = x[known], y[known], np.sum(y >= 0), None, None
     for target_sum in _TARGET_SUMS:
-        candidate = normalize(x, target_sum)
-        anchor = fit_anchor(unit_rows(candidate) if config.unit_rows else candidate, y, n_labels, seed=seed)
-        if best is None or _is_better(*(found.decisions[known].argmax(1) == y[known] for found in (anchor, best))):
+        anchor = fit_anchor(normalized(x, target_sum, unit=config.unit_rows), y, n_labels, seed=seed)
+        if best is None or _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
             best_sum, best = target_sum, anchor
-    return dataclasses.replace(config, target_sum=best_sum), best
+    return dataclasses.replace(config, target_sum=best_sum), best if len(y) == n_labelled else None
 
 
 def _is_better(right: np.ndarray, before: np.ndarray) -> bool:
@@ -194,11 +198,14 @@ def _is_better(right: np.ndarray, before: np.ndarray) -> bool:
     return gained - lost > _STANDARD_ERRORS * np.sqrt(gained + lost)
 
 
-def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:
+def choose_genes(x: sp.csr_matrix | Rows, y: np.ndarray, config: Config) -> np.ndarray:
     """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,)."""
+    if config.gene_panel == "variance" and config.top_genes_from == "all":
+        return top_variance_genes(x, config.n_top_genes)
+    known = draw_labelled(y, MOST_TRAINED, np.random.default_rng(0))
     if config.gene_panel == "labels":
-        return top_label_genes(x, y, config.n_top_genes)
-    return top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
+        return top_label_genes(x[known], y[known], config.n_top_genes)
+    return top_variance_genes(x[known], config.n_top_genes)
 
 
 def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:

@@ -98,6 +98,10 @@ class Config:
     """An unlabelled cell counts by its largest probability to this power (ours; the paper: all count alike, 0)."""
     label_smoothing: float = 0.05
     """Share of every training label that is spread evenly over all labels (ours)."""
+    pool_size: int | None = 50_000
+    """Most labelled cells that an epoch or an M-step learns from, and most unlabelled ones that a step of EM does, drawn
+    anew each time; they stand for all (ours). The M-step's graph then runs among those drawn; p labels every cell on
+    the whole graph. None: all, always."""
     beta: float = 1.0
     """Weight of labelled cells in the E-step."""
     e_step_weights: Literal["sums", "batches"] = "sums"
@@ -172,6 +176,8 @@ class Config:
         self._require(
             "target_sum", self.target_sum is None or _is_positive(self.target_sum), "None or a number above 0"
         )
+        pool = self.pool_size
+        self._require("pool_size", pool is None or _is_count(pool, 2), "None or an integer >= 2")
         for name in ("gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
             self._require(name, _is_positive(getattr(self, name)), "a number above 0")
         for name in ("beta", "gene_weight_decay", "cell_weight_decay", "confidence_power"):

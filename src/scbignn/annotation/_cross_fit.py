@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._expression import Rows
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -23,7 +24,7 @@ def cross_fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
-    expression: sp.csr_matrix,
+    expression: sp.csr_matrix | Rows,
     found: Fit,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
@@ -41,7 +42,7 @@ def cross_fit(
     x, y, n_labels, config, device, engine, seed, evidence
         As in :func:`scbignn.annotation.fit`.
     expression
-        Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
+        Normalised expression of all genes, shape (N, M), from which evidence is gathered.
     found
         What that gave. It stays as it is.
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from .._expression import mean_and_variance
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
+from ._anchor import draw_labelled
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
 from ._evidence import Evidence
@@ -27,6 +28,25 @@ from ._tokens import Tokens
 _START_CELLS = 256
 #: Cells in a batch of inference; buckets bound its memory.
 _INFERENCE_BATCH = 2048
+
+
+class _View(NamedTuple):
+    """The cells that p looks at, n of them, by place: all of a run, or those drawn for one M-step."""
+
+    train: Tensor
+    """Places of training cells."""
+    unlabelled: Tensor
+    """Places of cells whose label p takes from q."""
+    n_stood_for: tuple[int, int]
+    """How many training and unlabelled cells of the run these stand for."""
+    cells: Cells
+    labels: Tensor
+    """(n,) codes; -1 where unlabelled."""
+    known: Tensor
+    """(n, C) one-hot, zero where no training cell."""
+    h: Tensor
+    q: Tensor
+    mean: Aggregate
 
 
 class Guess(NamedTuple):
@@ -184,8 +204,9 @@ class _EM:
         # Validation cells train as unlabelled ones do: their expression is seen, their labels are not.
         self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
         gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
+        self.x = x
         self.cells = Cells(SparseProduct(x, device), gene_mean.float(), gene_variance.sqrt().float())
-        self.decisions = self.points = self.features_center = self.features_scale = None
+        self.decisions = self.points = self.known_neighbors = self.features_center = self.features_scale = None
         if evidence is not None:
             self._take(evidence)
         self.mean_total = max(float(x[self.train_cells].sum(1).mean()), 1e-6)
@@ -212,7 +233,7 @@ class _EM:
         network.start(self.tokens, self.train_cells[order[:_START_CELLS]])
         return network
 
-    def new_cell_gnn(self, round_: int, mean: Aggregate) -> CellGNN:
+    def new_cell_gnn(self, round_: int, view: _View) -> CellGNN:
         init = self._init_generator(round_)
         network = CellGNN(
             self.config,
@@ -222,7 +243,7 @@ class _EM:
             init=init,
             noise=self.generator,
         ).to(self.device)
-        network.start(self.cells, self.h, mean)
+        network.start(view.cells, view.h, view.mean)
         return network
 
     def _take(self, evidence: Evidence) -> None:
@@ -233,7 +254,7 @@ class _EM:
         features = (features - self.features_center) / self.features_scale
         self.decisions = gene if self.config.anchor else None
         self.cells = self.cells._replace(features=features, decisions=cell if self.config.anchor else None)
-        self.points = evidence.points
+        self.points, self.known_neighbors = evidence.points, evidence.neighbors
 
     def _init_generator(self, round_: int) -> torch.Generator:
         return torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, round_]).generate_state(1)[0]))
@@ -243,11 +264,12 @@ class _EM:
     def stages(self) -> list[tuple[int, str, Schedule]]:
         """Round, step and schedule, in the order of Algorithm 1."""
         config = self.config
-        n_pairs = (len(self.train_cells) + len(self.unlabelled_cells)) / (2 * config.batch_size)
+        n_train, n_unlabelled = (self._pooled(len(cells)) for cells in (self.train_cells, self.unlabelled_cells))
+        n_pairs = (n_train + n_unlabelled) / (2 * config.batch_size)
         pretrain = self._schedule(
             (config.gene_learning_rate, config.gene_weight_decay),
             config.pretrain_epochs,
-            steps=round(len(self.train_cells) / config.batch_size),
+            steps=round(n_train / config.batch_size),
             at_least=config.pretrain_updates,
         )
         e_step = self._schedule(
@@ -295,8 +317,9 @@ class _EM:
         """Cross-entropy of q on labelled cells."""
 
         def run_epoch(step: Step) -> float:
-            total, tokens = 0.0, self._tokens_of_epoch()
-            for cells in np.array_split(self._shuffled(self.train_cells), schedule.steps_per_epoch):
+            drawn = self._shuffled(self.train_cells)[: self.config.pool_size]
+            total, tokens = 0.0, self._tokens_of_epoch(drawn)
+            for cells in np.array_split(drawn, schedule.steps_per_epoch):
                 logits = self._gene_logits(cells, tokens)
                 loss = self._cross_entropy(logits, self.labels[self._tensor(cells)]).mean()
                 step(loss)
@@ -310,26 +333,28 @@ class _EM:
         if not self.gene_level_is_known:
             self._gene_beliefs()
         self.guesses[f"{round_ - 1} q"] = self.q.argmax(1)
-        mean = self._mean_over_neighbors()
+        everyone = self._everyone()
+        view = self._drawn_view(round_) or everyone
         if self.cell_gnn is None or not self.config.warm_start:
-            self.cell_gnn = self.new_cell_gnn(round_, mean)
-        train_cells, unlabelled = self._tensor(self.train_cells), self._tensor(self.unlabelled_cells)
-        weights = self._confidence(self.q[unlabelled])
+            self.cell_gnn = self.new_cell_gnn(round_, view)
+        weights = self._confidence(view.q[view.unlabelled])
+        n_train, n_unlabelled = view.n_stood_for
+        share = len(view.unlabelled) / max(1, n_unlabelled)
 
         def run_epoch(step: Step) -> float:
-            hidden = self._hidden_cells(train_cells)
-            logits = self._cell_logits(mean, hidden)
-            known = self._cross_entropy(logits[hidden], self.labels[hidden]).mean() * len(train_cells)
-            pseudo = self._pseudo_labels(self.q[unlabelled])
-            believed = (weights * self._cross_entropy(logits[unlabelled], pseudo)).sum()
-            loss = (known + believed) / len(logits)
+            hidden = self._hidden_cells(view.train)
+            logits = self._cell_logits(view, hidden)
+            known = self._cross_entropy(logits[hidden], view.labels[hidden]).mean() * n_train
+            pseudo = self._pseudo_labels(view.q[view.unlabelled])
+            believed = (weights * self._cross_entropy(logits[view.unlabelled], pseudo)).sum() / max(share, 1e-12)
+            loss = (known + believed) / len(self.labels)
             step(loss)
             return loss.item()
 
-        nothing = train_cells[:0]
-        validate = self._validator(lambda cells: self._cell_logits(mean, nothing)[self._tensor(cells)])
+        nothing = view.train[:0]
+        validate = self._validator(lambda cells: self._cell_logits(everyone, nothing)[self._tensor(cells)])
         epochs = train(self.cell_gnn, run_epoch, validate, schedule, **loop)
-        self._cell_beliefs(mean)
+        self._cell_beliefs(everyone)
         self.guesses[f"{round_} p"] = self.p.argmax(1)
         return epochs
 
@@ -339,16 +364,14 @@ class _EM:
         if not self.config.warm_start:
             self.gene_gnn = self.new_gene_gnn(round_)
         n_labelled, n_unlabelled = len(self.train_cells), len(self.unlabelled_cells)
+        train_cells, unlabelled_cells = self._drawn(round_)
         share = n_unlabelled / (n_labelled + n_unlabelled) if self.config.e_step_weights == "sums" else 0.5
 
         def run_epoch(step: Step) -> float:
-            total, tokens = 0.0, self._tokens_of_epoch()
             n_cells = schedule.steps_per_epoch * self.config.batch_size
-            batches = zip(
-                np.split(self._stream(self.train_cells, n_cells), schedule.steps_per_epoch),
-                np.split(self._stream(self.unlabelled_cells, n_cells), schedule.steps_per_epoch),
-                strict=True,
-            )
+            streams = [self._stream(cells, n_cells) for cells in (train_cells, unlabelled_cells)]
+            total, tokens = 0.0, self._tokens_of_epoch(np.concatenate(streams))
+            batches = zip(*(np.split(stream, schedule.steps_per_epoch) for stream in streams), strict=True)
             for labelled, unlabelled in batches:
                 logits = self._gene_logits(np.concatenate([labelled, unlabelled]), tokens)
                 belief = self.p[self._tensor(unlabelled)]
@@ -375,20 +398,26 @@ class _EM:
         if self.neighbors is None or self.config.graph_from == "h":
             self.neighbors = self._nearest_neighbors()
 
-    def _nearest_neighbors(self) -> Neighbors:
-        points = self.h.cpu().numpy() if self.config.graph_from == "h" else self.points
-        return nearest_neighbors(points, self.config.n_neighbors, device=self.device, seed=self.seed)
+    def _nearest_neighbors(self, cells: np.ndarray | None = None) -> Neighbors:
+        """The learned graph of all cells, or of some."""
+        k, found, from_h = self.config.n_neighbors, self.known_neighbors, self.config.graph_from == "h"
+        if cells is None and not from_h and found is not None and k <= found.indices.shape[1]:
+            return Neighbors(*(np.ascontiguousarray(part[:, :k]) for part in found))
+        points = self.h.cpu().numpy() if from_h else self.points
+        if cells is not None:
+            points, k = points[cells], min(k, len(cells) - 1)
+        return nearest_neighbors(points, k, device=self.device, seed=self.seed)
 
     @torch.no_grad()
-    def _cell_beliefs(self, mean: Aggregate) -> None:
+    def _cell_beliefs(self, everyone: _View) -> None:
         """Set p of every cell; no cell sees its own label, so labelled ones are predicted in two halves."""
         self.cell_gnn.eval()
-        train_cells = self._tensor(self.train_cells)
-        self.p = self._cell_logits(mean, train_cells[:0]).softmax(1)
+        train_cells = everyone.train
+        self.p = self._cell_logits(everyone, train_cells[:0]).softmax(1)
         if self.config.mask_labels:
             half = torch.rand(len(train_cells), generator=self.generator, device=self.device) < 0.5
             for hidden in (train_cells[half], train_cells[~half]):
-                self.p[hidden] = self._cell_logits(mean, hidden)[hidden].softmax(1)
+                self.p[hidden] = self._cell_logits(everyone, hidden)[hidden].softmax(1)
 
     def _hidden_cells(self, train_cells: Tensor) -> Tensor:
         """Training cells whose label p is to learn without seeing it; never none."""
@@ -398,21 +427,74 @@ class _EM:
         shown[torch.randint(len(shown), (1,), generator=self.generator, device=self.device)] = False
         return train_cells[~shown]
 
-    def _mean_over_neighbors(self) -> Aggregate:
-        return neighbor_mean(cell_graph(self.neighbors, self.config), self.engine, self.device)
+    def _everyone(self) -> _View:
+        return _View(
+            self._tensor(self.train_cells),
+            self._tensor(self.unlabelled_cells),
+            (len(self.train_cells), len(self.unlabelled_cells)),
+            self.cells,
+            self.labels,
+            self.known,
+            self.h,
+            self.q,
+            self._mean_over(self.neighbors),
+        )
+
+    def _drawn_view(self, round_: int) -> _View | None:
+        """The cells that this round's M-step learns from, on a graph of their own; None where it learns from all."""
+        train_cells, unlabelled = self._drawn(round_)
+        n_all = len(self.train_cells), len(self.unlabelled_cells)
+        if (len(train_cells), len(unlabelled)) == n_all:
+            return None
+        numbers = np.union1d(train_cells, unlabelled)
+        places = self._tensor(numbers)
+        parts = (None if part is None else part[places] for part in (self.cells.features, self.cells.decisions))
+        features, decisions = parts
+        sees_genes = self.config.cell_input == "genes"
+        x = SparseProduct(self.x[numbers], self.device) if sees_genes else self.cells.x
+        known = self.known.new_zeros(len(numbers), self.n_labels)
+        at = self._tensor(np.searchsorted(numbers, train_cells))
+        known[at] = self.known[self._tensor(train_cells)]
+        return _View(
+            at,
+            self._tensor(np.searchsorted(numbers, unlabelled)),
+            n_all,
+            self.cells._replace(x=x, features=features, decisions=decisions),
+            self.labels[places],
+            known,
+            self.h[places],
+            self.q[places],
+            self._mean_over(self._nearest_neighbors(numbers)),
+        )
+
+    def _drawn(self, round_: int) -> tuple[np.ndarray, np.ndarray]:
+        """Training and unlabelled cells that a step of this round learns from, each ascending."""
+        rng = np.random.default_rng([self.seed, round_])
+        train_cells, unlabelled = self.train_cells, self.unlabelled_cells
+        if self._pooled(len(train_cells)) < len(train_cells):
+            train_cells = train_cells[draw_labelled(self.labels.cpu().numpy()[train_cells], self.config.pool_size, rng)]
+        if self._pooled(len(unlabelled)) < len(unlabelled):
+            unlabelled = np.sort(rng.choice(unlabelled, self.config.pool_size, replace=False))
+        return train_cells, unlabelled
+
+    def _pooled(self, n_cells: int) -> int:
+        return n_cells if self.config.pool_size is None else min(n_cells, self.config.pool_size)
+
+    def _mean_over(self, neighbors: Neighbors) -> Aggregate:
+        return neighbor_mean(cell_graph(neighbors, self.config), self.engine, self.device)
 
     def _gene_logits(self, cells: np.ndarray, tokens: Tokens | None = None) -> Tensor:
         h = self.gene_gnn(tokens or self.tokens, cells)
         return self.gene_gnn.logits(h, None if self.decisions is None else self.decisions[self._tensor(cells)])
 
-    def _tokens_of_epoch(self) -> Tokens:
+    def _tokens_of_epoch(self, cells: np.ndarray) -> Tokens:
         share = 1 - self.config.gene_dropout
-        return self.tokens if share == 1 else self.tokens.thinned(share, self.generator)
+        return self.tokens if share == 1 else self.tokens.thinned(share, self.generator, cells)
 
-    def _cell_logits(self, mean: Aggregate, hidden: Tensor) -> Tensor:
-        """Logits of all cells, where p is shown the labels of all training cells but the hidden ones, if any."""
-        known = self.known.index_fill(0, hidden, 0) if self.config.mask_labels else None
-        return self.cell_gnn(self.cells, self.h, mean, known)
+    def _cell_logits(self, view: _View, hidden: Tensor) -> Tensor:
+        """Logits of its cells, where p is shown the labels of all training cells but the hidden ones, if any."""
+        known = view.known.index_fill(0, hidden, 0) if self.config.mask_labels else None
+        return self.cell_gnn(view.cells, view.h, view.mean, known)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Of each cell, (n,); `labels` are codes (n,) or probabilities (n, C)."""
@@ -476,7 +558,7 @@ class _EM:
         if beliefs:
             self.p, self.q, self.h = (beliefs[name].to(self.device) for name in "pqh")
             self.neighbors = self._nearest_neighbors()
-            self.cell_gnn = self.new_cell_gnn(0, self._mean_over_neighbors())
+            self.cell_gnn = self.new_cell_gnn(0, self._everyone())
             self.cell_gnn.load_state_dict(below(tensors, "cell_gnn"))
 
     def result(self) -> Fit:

@@ -10,12 +10,15 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils.extmath import randomized_svd
 
+from .._expression import Rows, product
 from ..graph import Neighbors, nearest_neighbors
 from ._anchor import Anchor, Linear, believe, fit_anchor
 from ._config import Config
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
 _N_SMOOTHED = 200
+#: Cells whose components are found exactly; those of further cells are their projections.
+_DECOMPOSED_CELLS = 50_000
 #: Neighbours in that mean.
 N_NEIGHBORS = 15
 
@@ -34,7 +37,7 @@ class Views(NamedTuple):
     points_center: np.ndarray
     """(n_components + C,) float32: the mean of components and gene decisions, from which directions are taken."""
 
-    def scores(self, x: sp.csr_matrix) -> np.ndarray:
+    def scores(self, x: sp.csr_matrix | Rows) -> np.ndarray:
         """s: (N, M) -> (N, F) float32, centred."""
         return np.asarray(x @ self.loadings - self.center, dtype=np.float32)
 
@@ -45,8 +48,7 @@ class Views(NamedTuple):
 
     def cell_level(self, x: sp.csr_matrix, mean_scores: np.ndarray) -> np.ndarray:
         """Decisions of the second machine about x and the mean of s over a neighbourhood; (N, M), (N, F) -> (N, C)."""
-        (weights, bias), n_genes = self.cell, x.shape[1]
-        return np.asarray(x @ weights[:, :n_genes].T + mean_scores @ weights[:, n_genes:].T + bias, dtype=np.float32)
+        return self.cell(x, mean_scores)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Evidence:
     """How many of them p and the graph see."""
     views: Views
     """What says the same of other cells."""
+    neighbors: Neighbors | None = None
+    """The nearest of each cell among these points, where they are known."""
 
     @property
     def components(self) -> np.ndarray:
@@ -76,7 +80,7 @@ class Evidence:
 
 
 def gather_evidence(
-    x: sp.csr_matrix,
+    x: sp.csr_matrix | Rows,
     y: np.ndarray,
     n_labels: int,
     config: Config,
@@ -95,7 +99,7 @@ def gather_evidence(
     Parameters
     ----------
     x
-        Normalised expression of all genes, CSR, shape (N, M).
+        Normalised expression of all genes, shape (N, M).
     y
         Label codes, shape (N,); -1 where unlabelled.
     gene
@@ -105,23 +109,26 @@ def gather_evidence(
     components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
 
-    def cell_anchor(decisions: np.ndarray, **fitting: Any) -> Anchor:
+    def nearest(decisions: np.ndarray) -> Neighbors:
         points = neighbor_points(components, decisions)
-        neighbors = nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
-        both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
-        return fit_anchor(both, y, n_labels, seed=seed, **fitting)
+        return nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
+
+    def cell_anchor(neighbors: Neighbors, **fitting: Any) -> Anchor:
+        return fit_anchor(x, y, n_labels, beside=mean_with_self(neighbors) @ scores, seed=seed, **fitting)
 
     gene = gene or fit_anchor(x, y, n_labels, seed=seed)
-    cell = cell_anchor(gene.decisions)
+    neighbors = nearest(gene.decisions)
+    cell = cell_anchor(neighbors)
     n_times = n_refits(config, y, n_labels)
     for refit in range(n_times):
         believed, last = believe(cell.decisions, y, rng), refit + 1 == n_times
-        cell = cell_anchor(cell.decisions, believed=believed, out_of_fold=last)
+        cell = cell_anchor(nearest(cell.decisions), believed=believed, out_of_fold=last)
         if last:
             gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed)
+            neighbors = nearest(gene.decisions)
     points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
     views = Views(loadings, center, gene.machine, cell.machine, points_center)
-    return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views)
+    return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views, neighbors)
 
 
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
@@ -141,14 +148,24 @@ def _directions(components: np.ndarray, decisions: np.ndarray, center: np.ndarra
     return np.hstack([part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True)])
 
 
-def principal(x: sp.csr_matrix, n_components: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (N, F), centred, loadings (M, F) and the centre (F,), float32, F <= n_components.
+def principal(
+    x: sp.csr_matrix | Rows, n_components: int, seed: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores (n, F), centred, loadings (M, F) and the centre (F,), float32, F <= n_components, of some or all rows.
 
-    By randomised singular value decomposition.
+    By randomised singular value decomposition; of very many rows, that of a part of them.
     """
-    n_components = max(1, min(n_components, min(x.shape) - 1))
-    left, size, right = randomized_svd(x, n_components, n_iter=3, random_state=seed)
-    scores = left * size
+    n_cells = x.shape[0] if rows is None else len(rows)
+    n_components = max(1, min(n_components, min(n_cells, x.shape[1]) - 1))
+    if n_cells <= _DECOMPOSED_CELLS:
+        part = x if rows is None and sp.issparse(x) else x[slice(None) if rows is None else rows]
+        left, size, right = randomized_svd(part, n_components, n_iter=3, random_state=seed)
+        scores = left * size
+    else:
+        drawn = np.random.default_rng(seed).choice(n_cells, _DECOMPOSED_CELLS, replace=False)
+        drawn = np.sort(drawn if rows is None else rows[drawn])
+        _, _, right = randomized_svd(x[drawn], n_components, n_iter=3, random_state=seed)
+        scores = product(x, np.arange(n_cells) if rows is None else rows, right.T)
     center = scores.mean(0)
     return tuple(part.astype(np.float32) for part in (scores - center, right.T, center))
 

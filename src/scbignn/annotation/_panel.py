@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from .._expression import mean_and_variance
+from .._expression import Rows, mean_and_variance
 
 
-def top_variance_genes(x: sp.csr_matrix, n_top: int) -> np.ndarray:
+def top_variance_genes(x: sp.csr_matrix | Rows, n_top: int) -> np.ndarray:
     """Columns of the `n_top` largest variances over cells, in ascending order; genes without expression never count.
 
     Ties go to the gene that comes first.

@@ -12,6 +12,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from .._layers import draw_kept
+
 #: A bucket closes when padding could more than this multiply its T x T matrices ...
 _MAX_WASTE = 1.25
 #: ... or when those matrices would hold more entries than this.
@@ -51,15 +53,24 @@ class Tokens:
         self._genes = torch.tensor(x.indices, dtype=torch.int64, device=device)
         self._values = torch.tensor(x.data, dtype=torch.float32, device=device)
 
-    def thinned(self, share: float, generator: torch.Generator) -> Tokens:
-        """The same cells, each expressed gene kept with the given probability."""
-        keep = torch.empty_like(self._values).bernoulli_(share, generator=generator).bool()
+    def thinned(self, share: float, generator: torch.Generator, cells: np.ndarray) -> Tokens:
+        """The same cells, each expressed gene of the given ones kept with the given probability; the others have none."""
+        device = self._values.device
+        cells = np.unique(cells)
+        starts = self._starts[torch.from_numpy(cells).to(device)]
+        lengths = torch.from_numpy(self.lengths[cells]).to(device, torch.int64)
+        ends = lengths.cumsum(0)
+        entry = torch.arange(int(lengths.sum()), device=device) + (starts - ends + lengths).repeat_interleave(lengths)
+        keep = draw_kept(entry.shape, share, generator)
         kept_before = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])
-        ends = self._starts + torch.from_numpy(self.lengths).to(keep.device)
+        kept, entry = kept_before[ends] - kept_before[ends - lengths], entry[keep]
         thin = copy.copy(self)
         thin.share = self.share * share
-        thin.lengths = (kept_before[ends] - kept_before[self._starts]).cpu().numpy()
-        thin._starts, thin._genes, thin._values = kept_before[self._starts], self._genes[keep], self._values[keep]
+        thin.lengths = np.zeros_like(self.lengths)
+        thin.lengths[cells] = kept.cpu().numpy()
+        thin._starts = torch.zeros_like(self._starts)
+        thin._starts[torch.from_numpy(cells).to(device)] = kept_before[ends - lengths]
+        thin._genes, thin._values = self._genes[entry], self._values[entry]
         return thin
 
     def buckets(self, cells: np.ndarray) -> Iterator[Bucket]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .._expression import product
 from ._anchor import deal_folds
 from ._calibration import Calibration, calibrate
 from ._evidence import n_refits, principal
@@ -121,8 +122,8 @@ def _as_new(found: Annotation, seed: int) -> np.ndarray:
     for number in np.unique(fold[fold >= 0]):
         cells = labelled[fold == number]
         others = np.setdiff1d(np.arange(len(y)), cells)
-        points, loadings, center = principal(found.expression[others], evidence.n_components, seed)
+        points, loadings, center = principal(found.expression, evidence.n_components, seed, others)
         shapes = label_shapes(points, y[others], n_labels)
-        distances = shapes.distances(found.expression[cells] @ loadings - center)
+        distances = shapes.distances(product(found.expression, cells, loadings) - center)
         score[cells] = novelty_score(distances, evidence.cell_decisions[cells])
     return score
