@@ -140,17 +140,6 @@ def test_only_anndata(other):
         scbignn.tl.annotate(other, "cell_type")
 
 
-def test_backed_data_are_refused_and_the_file_stays(adata, fast, tmp_path):
-    path = tmp_path / "backed.h5ad"
-    adata.write_h5ad(path)
-    before = path.read_bytes()
-    backed = anndata.read_h5ad(path, backed="r")
-    with pytest.raises(ValueError, match=r"backed.*adata\.to_memory\(\)"):
-        scbignn.tl.annotate(backed, "cell_type", config=fast)
-    backed.file.close()
-    assert path.read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

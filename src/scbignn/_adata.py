@@ -48,13 +48,17 @@ from .regulation import FIGURES, SCORERS, Network, Regulation
 _UNKNOWN_COLOR = "#bbbbbb"
 
 
-def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, Expression]:
+def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix | ExpressionRows, Expression]:
     """Expression on a linear scale, and what it was found to be.
 
-    Dense, CSR and CSC matrices of any numeric type give the same: canonical CSR float32, shape (n_obs, n_vars),
-    without stored zeros, in memory of its own.
+    In memory dense, CSR and CSC matrices of any numeric type give the same: canonical CSR float32, shape
+    (n_obs, n_vars), without stored zeros, in memory of its own. What lies in a file or with Dask stays there, and is
+    read a few rows at a time.
     """
-    matrix, slot = pick_matrix(adata, layer)
+    matrix, slot = pick_matrix(adata, layer, in_memory=False)
+    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
+        rows = ExpressionRows(adata, layer)
+        return rows, rows.expression
     x = take_rows(matrix, slice(None))
     expression = check_expression(x, adata, slot)
     return undo_log1p(x, expression), expression
@@ -89,13 +93,13 @@ class ExpressionRows:
     """
 
     def __init__(self, adata: AnnData, layer: str | None) -> None:
-        self._adata = adata
+        self._adata, self.shape = adata, adata.shape
         self._matrix, self._slot = pick_matrix(adata, layer, in_memory=False)
         rows = sample_rows(adata.n_obs)
         #: What the matrix was found to hold.
         self.expression = check_expression(take_rows(self._matrix, rows), _Rows.of(adata, rows), self._slot)
 
-    def __getitem__(self, rows: slice) -> sp.csr_matrix:
+    def __getitem__(self, rows: np.ndarray | slice) -> sp.csr_matrix:
         """CSR float32, canonical, in memory of its own."""
         x = take_rows(self._matrix, rows)
         check_values(x, _Rows.of(self._adata, rows), self._slot)

@@ -755,3 +755,59 @@ def test_example_in_the_docstring():
     example = parser.get_doctest(inspect.getdoc(scbignn.tl.annotate), {}, "annotate", None, None)
     assert len(example.examples) > 2
     assert runner.run(example).failed == 0
+
+
+def on_disk(adata, folder):
+    adata.write_h5ad(folder / "cells.h5ad")
+    return anndata.read_h5ad(folder / "cells.h5ad", backed="r")
+
+
+def with_dask(adata, _folder):
+    da = pytest.importorskip("dask.array")
+    other = adata.copy()
+    other.X = da.from_array(adata.X.toarray(), chunks=(25, adata.n_vars)).map_blocks(sp.csr_matrix)
+    return other
+
+
+@pytest.mark.parametrize("form", [on_disk, with_dask])
+def test_data_that_stay_where_they_are_give_the_same(adata, fast, tmp_path, monkeypatch, form):
+    monkeypatch.setattr("scbignn._expression._CHUNK_ROWS", 16)
+    other = form(adata, tmp_path)
+    matrix = type(other.X)
+    for each in (adata, other):
+        scbignn.tl.annotate(each, "cell_type", config=fast)
+        scbignn.tl.audit_labels(each, "cell_type", config=dataclasses.replace(fast, cross_fit_folds=2))
+    assert type(other.X) is matrix
+    for column in ("scbignn", "scbignn_audit_suggested"):
+        assert np.mean(other.obs[column].astype(str) == adata.obs[column].astype(str)) > 0.98
+    found, expected = (each.obsm["scbignn_proba"].to_numpy() for each in (other, adata))
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert (other.obsp["scbignn_distances"] != adata.obsp["scbignn_distances"]).nnz <= 0.02 * 60 * 5
+    if other.isbacked:
+        other.file.close()
+
+
+def test_a_reference_that_stays_on_disk(adata, fast, tmp_path):
+    backed = on_disk(adata, tmp_path)
+    one, other = (scbignn.tl.fit(each, "cell_type", config=fast) for each in (adata, backed))
+    query = scbignn.datasets.simulated(n_cells=30, n_genes=40, n_types=3, rng=1)
+    found = []
+    for model in (one, other):
+        scbignn.tl.predict(query, model, mode="inductive")
+        found.append(query.obsm["scbignn_proba"].to_numpy())
+    np.testing.assert_allclose(*found, atol=5e-3)
+    backed.file.close()
+    adata.var["symbol"] = [None, *adata.var_names[1:]]
+    with pytest.raises(ValueError, match=r"1 genes without a name .*adata\.to_memory\(\)"):
+        scbignn.tl.fit(on_disk(adata, tmp_path), "cell_type", gene_symbols="symbol", config=fast)
+
+
+def test_values_that_cannot_be_used_are_found_in_a_file(adata, fast, tmp_path, monkeypatch):
+    monkeypatch.setattr("scbignn._expression._CHUNK_ROWS", 16)
+    monkeypatch.setattr("scbignn._check.SAMPLE", 5)
+    adata.X.data[adata.X.indptr[20]] = np.nan
+    backed = on_disk(adata, tmp_path)
+    with pytest.raises(ValueError, match="adata.X holds 1 NaN"):
+        scbignn.tl.annotate(backed, "cell_type", config=fast)
+    assert not [name for name in backed.obs if name.startswith("scbignn")]
+    backed.file.close()

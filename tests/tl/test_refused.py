@@ -225,10 +225,9 @@ DATA = {
     ),
     "cells of one name": (ALL, twins("obs_names"), {}, ValueError, ["'twin'", "adata.obs_names_make_unique()"]),
     "genes of one name": (ALL, twins("var_names"), {}, ValueError, ["'twin'", "adata.var_names_make_unique()"]),
-    "on disk": (LABELLING, backed, {}, ValueError, ["backed by a file", "adata.to_memory()"]),
-    "copy of a file": (("predict",), backed, {"copy": True}, ValueError, ["copy=True", "adata.to_memory()"]),
+    "copy of a file": (("annotate", "predict"), backed, {"copy": True}, ValueError, ["copy=True", "adata.to_memory()"]),
     "view of a file": (
-        ("predict",),
+        ("annotate", "predict"),
         lambda adata: backed(adata)[:30],
         {},
         ValueError,

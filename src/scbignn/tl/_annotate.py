@@ -61,8 +61,9 @@ def annotate(
     Parameters
     ----------
     adata
-        Annotated data, cells x genes, in memory. Integer counts, or values proportional to counts in each cell, or
-        log1p of either, which is undone where that is exact. Dense, CSR and CSC matrices are taken alike.
+        Annotated data, cells x genes. Integer counts, or values proportional to counts in each cell, or log1p of
+        either, which is undone where that is exact. Dense, CSR and CSC matrices are taken alike. Of data that are backed
+        by a file or by Dask a few rows at a time are read, several times over, and results go to `adata`, not to the file.
     labels_key
         Column of `adata.obs`, or of `reference.obs`, with the known labels.
     reference
@@ -211,7 +212,8 @@ def annotate(
         msg = 'mode="inductive" needs a reference to learn from. Pass reference=, or leave mode as it is.'
         raise ValueError(msg)
     start = time.perf_counter()
-    check_anndata(adata)
+    check_anndata(adata, in_memory=False)
+    check_writable(adata, copy=copy)
     check_new_key(adata, key_added, labels_key)
     learned = learn(
         adata,

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from .._adata import Slot, write_slots
-from .._check import check_anndata, check_free
+from .._check import check_anndata, check_free, check_writable
 from .._keys import AuditKeys
 from ..annotation import Config, audit_table, label_shapes
 from ..annotation import audit_labels as audit_cells
@@ -77,7 +77,8 @@ def audit_labels(
     ['given', 'suggested', 'wrong']
     """
     start = time.perf_counter()
-    check_anndata(adata)
+    check_anndata(adata, in_memory=False)
+    check_writable(adata, copy=False)
     keys = AuditKeys(key_added)
     check_free(adata, keys, labels_key)
     config = check_config(config)

@@ -15,7 +15,7 @@ from anndata import AnnData
 from natsort import natsorted
 
 from .._adata import Slot, label_colors, write_slots
-from .._check import Labels, check_anndata, check_free, pick_column, some
+from .._check import Labels, check_anndata, check_free, check_writable, pick_column, some
 from .._keys import CrossValidationKeys
 from .._training import progress_bar
 from ..annotation import Config, deal_folds, validation_tables
@@ -96,7 +96,8 @@ def cross_validate(
     [['0', 30], ['1', 30]]
     """
     begin = time.perf_counter()
-    check_anndata(adata)
+    check_anndata(adata, in_memory=False)
+    check_writable(adata, copy=False)
     keys = CrossValidationKeys(key_added)
     check_free(adata, keys, labels_key)
     start = prepare(

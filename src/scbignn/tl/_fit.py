@@ -39,8 +39,7 @@ def fit(
     Parameters
     ----------
     adata
-        The reference, cells x genes, in memory. Integer counts, or values proportional to counts in each cell, or log1p
-        of either. Cells without a label may be among them; they then take part as in :func:`scbignn.tl.annotate`.
+        The reference, cells x genes, of any sort that :func:`scbignn.tl.annotate` takes. Cells without a label may be among them; they then take part as in :func:`scbignn.tl.annotate`.
     labels_key
         Column of `adata.obs` with the known labels.
     unlabeled_category
@@ -123,6 +122,12 @@ def named_genes(adata: AnnData, gene_symbols: str | None) -> tuple[AnnData, np.n
         msg = f"adata.var[{gene_symbols!r}] names no gene. Pass a column of gene names as gene_symbols."
         raise ValueError(msg)
     if not kept.all():
+        if adata.isbacked:
+            msg = (
+                f"{np.sum(~kept)} genes without a name of their own in var[{gene_symbols!r}] cannot be left out of data that "
+                "are backed by a file. Use adata = adata.to_memory() first."
+            )
+            raise ValueError(msg)
         logger.info(
             "%d genes without a name of their own in var[%r] are left out, such as %s",
             np.sum(~kept),

@@ -17,6 +17,7 @@ from anndata import AnnData
 
 from .._adata import read_expression
 from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
+from .._expression import Rows, chunks
 from .._keys import UNKNOWN
 from .._settings import settings
 from .._training import choose_device
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 class Prepared(NamedTuple):
     """What a run starts from, checked: N cells, M genes."""
 
-    x: sp.csr_matrix
-    """(N, M) float32, on a linear scale."""
+    x: sp.csr_matrix | Rows
+    """(N, M) float32, on a linear scale; in memory where the data are."""
     labels: Labels
     expression: Expression
     config: Config
@@ -71,7 +72,7 @@ def prepare(
     n_neighbors: int | None = None,
 ) -> Prepared:
     """Check everything, and read; `verb` is what the log calls the run."""
-    check_anndata(adata)
+    check_anndata(adata, in_memory=False)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
@@ -188,9 +189,10 @@ def choose(device: str, backend: str) -> tuple[torch.device, Engine]:
     return torch_device, choose_engine(settings.backend if backend == "auto" else backend, torch_device)
 
 
-def _fingerprint(x: sp.csr_matrix, labels: Labels) -> dict[str, Any]:
+def _fingerprint(x: sp.csr_matrix | Rows, labels: Labels) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for part in (x.indptr, x.indices, x.data):
-        digest.update(np.ascontiguousarray(part))
+    for rows in chunks(x):
+        for part in (rows.indptr, rows.indices, rows.data):
+            digest.update(np.ascontiguousarray(part))
     codes = hashlib.sha256(labels.codes).hexdigest()
     return {"expression": digest.hexdigest(), "labels": [codes, *labels.names], "version": version("scbignn")}
