@@ -29,10 +29,9 @@ def test_labelled_cells_are_decided_by_machines_that_did_not_see_their_label():
     assert np.mean(found[y >= 0] == y[y >= 0]) < 0.7
 
 
-def test_penalty_is_the_best_out_of_fold(monkeypatch):
+def test_penalty_is_the_best_out_of_fold():
     x, y = labelled(90, hidden=0.2)
-    monkeypatch.setattr(_anchor, "_PENALTIES", (1e-9, 1.0))
-    assert fit_anchor(x, y, 3, seed=0).penalty == 1.0
+    assert fit_anchor(x, y, 3, penalties=(1e-9, 1.0), seed=0).penalty == 1.0
 
 
 def test_two_labels_have_a_column_each():

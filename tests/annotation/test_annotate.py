@@ -185,12 +185,13 @@ def test_the_smaller_sum_is_taken_where_it_tells_labels_apart_better():
 @pytest.mark.parametrize("unit", [True, False])
 def test_ten_thousand_yields_only_to_two_standard_errors(monkeypatch, gained, lost, chosen, unit):
     x, y = counts()
-    known, seen = np.flatnonzero(y >= 0), []
+    known, seen, penalties = np.flatnonzero(y >= 0), [], []
 
     def fitted(z, *given, **named):
         right = np.ones(len(known), dtype=bool)
         right[slice(gained) if not seen else slice(gained, gained + lost)] = False
         seen.append(z)
+        penalties.append(named.get("penalties"))
         decisions = np.zeros((len(known), 3), dtype=np.float32)
         decisions[np.arange(len(known)), np.where(right, y[known], (y[known] + 1) % 3)] = 1
         return dataclasses.replace(fit_anchor(z, *given, **named), decisions=decisions)
@@ -198,7 +199,9 @@ def test_ten_thousand_yields_only_to_two_standard_errors(monkeypatch, gained, lo
     monkeypatch.setattr(_annotate, "fit_anchor", fitted)
     config, anchor = choose_target_sum(x, y, 3, open_sum(unit_rows=unit), seed=0)
     assert config.target_sum == chosen
-    for s, z in zip((1e4, 1e3), seen, strict=True):
+    # The second sum is looked at with one penalty, and with all of them where it is better.
+    assert [one and len(one) for one in penalties] == [None, 1, None][: 2 + (chosen == 1e3)]
+    for s, z in zip((1e4, 1e3, 1e3), seen, strict=False):
         expected = normalize(x[known], s)
         np.testing.assert_array_equal(z.toarray(), (unit_rows(expected) if unit else expected).toarray())
     assert anchor.machine.weights.tolist() == machines(x, y, unit=unit)[chosen].machine.weights.tolist()
@@ -258,7 +261,7 @@ def test_the_machine_is_handed_on_and_not_fitted_twice(monkeypatch, target_sum):
     monkeypatch.setattr(_evidence, "fit_anchor", fitted)
     config = open_sum(target_sum=target_sum, anchor=True)
     found = run(config, x, y)
-    # One a sum on the genes, and then one on genes and mean components of neighbours.
+    # One on the genes, a look at the other sum, and one on genes and mean components of neighbours.
     assert widths == [False] * (2 if target_sum is None else 1) + [True]
     expected = run(dataclasses.replace(config, target_sum=found.config.target_sum), x, y)
     np.testing.assert_array_equal(found.evidence.gene_decisions, expected.evidence.gene_decisions)

@@ -40,13 +40,16 @@ def test_rows_are_places_in_the_batch_also_with_repeated_cells():
     assert rows == {place: x[[cell]].indices.tolist() for place, cell in enumerate(cells)}
 
 
-def test_padding_wastes_at_most_a_quarter():
+@pytest.mark.parametrize("wasted", [0, 2000])
+def test_padding_wastes_at_most_a_quarter_or_less_than_another_bucket_costs(monkeypatch, wasted):
+    monkeypatch.setattr(_tokens, "_WASTED_PAIRS", wasted)
     tokens = Tokens(expression(200, 80), CPU)
     buckets = list(tokens.buckets(np.arange(200)))
-    assert 1 < len(buckets) < 50
+    assert 1 < len(buckets) < (50 if not wasted else 12)
     for bucket in buckets:
         lengths = bucket.expressed.sum(1)
-        assert lengths.max() ** 2 <= 1.25 * lengths.min() ** 2
+        waste = len(lengths) * lengths.max() ** 2 - (lengths**2).sum()
+        assert lengths.max() ** 2 <= 1.25 * lengths.min() ** 2 or waste <= wasted
 
 
 def test_buckets_are_bounded_unless_one_cell_exceeds_the_bound(monkeypatch):

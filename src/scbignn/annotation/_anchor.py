@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from .._expression import Rows
 
 _N_FOLDS = 3
-_PENALTIES = (0.1, 0.3, 1.0, 5.0)
+PENALTIES = (0.1, 0.3, 1.0, 5.0)
 #: Above this many training cells the machine is fitted by averaged stochastic gradient, with the plain hinge loss.
 _MINI_BATCH_CELLS = 50_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
@@ -89,6 +89,7 @@ def fit_anchor(
     *,
     beside: np.ndarray | None = None,
     seed: int,
+    penalties: tuple[float, ...] = PENALTIES,
     believed: Believed | None = None,
     out_of_fold: bool = True,
 ) -> Anchor:
@@ -107,8 +108,10 @@ def fit_anchor(
     seed
         Deals the cells of each label to folds, and draws those on which the penalty is chosen where very many are
         labelled.
+    penalties
+        C of the machines to choose from.
     believed
-        Labels of unlabelled cells to train on as well.
+        Labels of unlabelled cells to train on as well; the penalty is then a fixed one.
     out_of_fold
         Decide labelled cells by machines that did not see them, too.
     """
@@ -116,7 +119,8 @@ def fit_anchor(
     if len(labelled) > MOST_TRAINED:  # the others' decisions come from a machine that did not see them anyway
         labelled = draw_labelled(y, MOST_TRAINED, np.random.default_rng(seed))
     fold = deal_folds(y[labelled], min(_N_FOLDS, len(labelled)), np.random.default_rng(seed))
-    penalties = _PENALTIES if believed is None else (_REFIT_PENALTY,)
+    if believed is not None:
+        penalties = (_REFIT_PENALTY,)
     if len(penalties) > 1 and len(labelled) > TUNING_CELLS:
         some = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
         part = None if beside is None else beside[some]

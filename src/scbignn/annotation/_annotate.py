@@ -186,9 +186,12 @@ def choose_target_sum(
     known = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
     x, y, n_labelled, best_sum, best = x[known], y[known], np.sum(y >= 0), None, None
     for target_sum in _TARGET_SUMS:
-        anchor = fit_anchor(normalized(x, target_sum, unit=config.unit_rows), y, n_labels, seed=seed)
-        if best is None or _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
-            best_sum, best = target_sum, anchor
+        candidate = normalized(x, target_sum, unit=config.unit_rows)
+        if best is not None:  # a first look, at the penalty that is known to be good
+            anchor = fit_anchor(candidate, y, n_labels, penalties=(best.penalty,), seed=seed)
+            if not _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
+                continue
+        best_sum, best = target_sum, fit_anchor(candidate, y, n_labels, seed=seed)
     return dataclasses.replace(config, target_sum=best_sum), best if len(y) == n_labelled else None
 
 

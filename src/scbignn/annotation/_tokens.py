@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .._layers import draw_kept
 
-#: A bucket closes when padding could more than this multiply its T x T matrices ...
-_MAX_WASTE = 1.25
+#: A bucket closes when padding could more than this multiply its T x T matrices, and adds more entries to them than
+#: another bucket would cost ...
+_MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 #: ... or when those matrices would hold more entries than this.
 _MAX_PAIRS = 2_000_000
 
@@ -76,12 +77,15 @@ class Tokens:
     def buckets(self, cells: np.ndarray) -> Iterator[Bucket]:
         """The cells that express a gene, sorted by length and cut into buckets; cells without one are left out."""
         rows = np.argsort(self.lengths[cells], kind="stable")
-        lengths = self.lengths[cells[rows]]
+        lengths = self.lengths[cells[rows]].astype(np.int64)
         start = np.searchsorted(lengths, 0, side="right")
         while start < len(rows):
-            stop = np.searchsorted(lengths, int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
-            pairs = np.arange(1, stop - start + 1) * lengths[start:stop].astype(np.int64) ** 2
-            stop = start + max(1, np.searchsorted(pairs, _MAX_PAIRS, side="right"))
+            squares = lengths[start:] ** 2
+            pairs = np.arange(1, len(squares) + 1) * squares
+            similar = np.searchsorted(lengths[start:], int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
+            cheap = np.searchsorted(pairs - squares.cumsum(), _WASTED_PAIRS, side="right")
+            small = np.searchsorted(pairs, _MAX_PAIRS, side="right")
+            stop = start + max(1, min(max(similar, cheap), small))
             yield self._pad(rows[start:stop], cells, int(lengths[stop - 1]))
             start = stop
 
