@@ -1,6 +1,5 @@
 import logging
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
