@@ -18,7 +18,7 @@ from ._config import Config
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
 _N_SMOOTHED = 200
 #: Cells whose components are found exactly; those of further cells are their projections.
-_DECOMPOSED_CELLS = 50_000
+_DECOMPOSED_CELLS = 20_000
 #: Neighbours in that mean.
 N_NEIGHBORS = 15
 
