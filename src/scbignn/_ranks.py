@@ -173,6 +173,11 @@ def join(device: torch.device, devices: int | None = None, num_nodes: int | None
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes files: where several train together, one of them."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+
+
 def _launched(kind: str, n_devices: int, n_nodes: int) -> Ranks:
     try:
         from lightning_fabric import Fabric

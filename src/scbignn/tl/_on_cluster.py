@@ -90,7 +90,8 @@ def predict_on_cluster(
 
     found: dict[int, Prediction] = {}
     # Dask would rather have large things scattered, but what was scattered is lost with the last worker that has it.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+    large = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
+    with large, client.as_current():
         ready = client.submit(_Ready, model, positions, rows.expression, device, backend, pure=False)
         numbers, waiting = {}, enumerate(chunks)
         n_ahead = _AHEAD * max(1, sum(client.nthreads().values()))
