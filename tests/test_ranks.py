@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pytest
 import together
 import torch
 import torch.distributed as dist
-from small import CPU
+from small import CPU, FAST
 
+import scbignn
 from scbignn import _ranks
 from scbignn._ranks import ALONE, Ranks, join
 from scbignn._settings import settings
@@ -135,6 +137,7 @@ def two(tmp_path_factory):
         patch.setattr(_em._EM, "e_step", interrupt)
         with pytest.raises(KeyboardInterrupt):
             together.run("everything", checkpoint=folder / "interrupted")
+    scbignn.datasets.simulated(n_cells=60, n_genes=40, rng=0).write_h5ad(folder / "cells.h5ad")
     here = Path(__file__).parent
     path = os.pathsep.join([str(here), *filter(None, sys.path)])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -146,6 +149,7 @@ def two(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stdout)
     return folder
 
 
@@ -197,3 +201,16 @@ def test_processes_agree_or_say_in_what_they_differ(two):
     assert told[0]["alike"] == ""
     assert "do not agree on: seed. Let all run the same program on the same data" in told[0]["unlike"]
     assert told[0]["by itself"] == [1, 2]
+
+
+@pytest.mark.slow
+def test_the_command_annotates_in_two_processes_and_writes_once(two):
+    expected, found = (anndata.read_h5ad(two / name) for name in ("cells.h5ad", "annotated.h5ad"))
+    scbignn.tl.annotate(expected, "cell_type", config=FAST, backend="torch")
+    np.testing.assert_allclose(found.obsm["scbignn_proba"], expected.obsm["scbignn_proba"], atol=1e-3)
+    np.testing.assert_allclose(found.obsm["X_scbignn"], expected.obsm["X_scbignn"], atol=1e-3)
+    losses = (adata.uns["scbignn"]["history"]["loss"] for adata in (found, expected))
+    np.testing.assert_allclose(*losses, atol=1e-4)
+    said = (two / "said").read_text()
+    assert said.count(f"wrote {two / 'annotated.h5ad'}") == 1
+    assert all(said.count(f"process {rank} of 2") == 1 for rank in (0, 1))

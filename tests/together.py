@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from small import CPU, generator, labelled, tiny
+from small import CPU, FAST, generator, labelled, tiny
 from torch import nn
 
+from scbignn import __main__ as command
 from scbignn._ranks import ALONE, Ranks, join
 from scbignn._settings import settings
 from scbignn.annotation import Fit, fit, gather_evidence
+from scbignn.tl import _learn
 
 #: Everything that sees a batch as a whole or draws random numbers, with E-steps and early stopping.
 EVERYTHING = tiny(
@@ -35,6 +37,8 @@ EVERYTHING = tiny(
     pretrain_epochs=6,
     patience=0.5,
 )
+#: The command, but for its files.
+ANNOTATE = ["annotate", "--labels-key", "cell_type", "--backend", "torch"]
 CONFIGS = {"published": tiny(), "everything": EVERYTHING}
 
 
@@ -91,6 +95,9 @@ def main(folder: Path) -> None:
     runs["resumed"] = arrays(run("everything", ranks=ranks, checkpoint=folder / "interrupted"))
     for name, found in {**runs, "step": step(ranks)}.items():
         np.savez(folder / f"{name}{ranks.rank}.npz", **found)
+    _learn.Config = lambda: FAST  # the command takes no configuration
+    code = command.main([*ANNOTATE, str(folder / "cells.h5ad"), "--output", str(folder / "annotated.h5ad")])
+    sys.exit(code)
 
 
 if __name__ == "__main__":

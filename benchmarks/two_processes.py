@@ -1,7 +1,7 @@
 """Train the gene-level network in one process and in two, of one thread each, in turn, and compare speed and losses.
 
-    python benchmarks/distributed.py [--repeats 5] [--cells 640] [--genes 2000] [--processes 2]
-    python benchmarks/distributed.py --read RUN.json
+    python benchmarks/two_processes.py [--repeats 5] [--cells 640] [--genes 2000] [--processes 2]
+    python benchmarks/two_processes.py --read RUN.json
 
 Starts itself by torchrun. In each repeat the first process trains alone, then all together, then all at the same time
 but each by itself: what the last one loses is the machine's, not ours. Wall time is of the slowest process, and needs as
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=640)
     parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=RESULTS / "distributed.json")
+    parser.add_argument("--json", type=Path, default=RESULTS / "two_processes.json")
     parser.add_argument("--read", type=Path, help="only write the table of an earlier run")
     options = parser.parse_args()
     if options.read:
