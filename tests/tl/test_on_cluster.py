@@ -79,6 +79,7 @@ def stored(kind, adata, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
 @pytest.mark.parametrize("kind", ["memory", "array", "dask", "zarr", "backed", "backed array"])
 def test_workers_say_what_this_process_says(client, predict, query, kind, tmp_path):
     expected = predict(query.copy())
