@@ -17,6 +17,7 @@ FLOORS = {
     "_h5ad": 0,
     "_keys": 0,
     "_expression": 0,
+    "_ranks": 0,
     "_settings": 0,
     "_check": 1,
     "_genes": 2,

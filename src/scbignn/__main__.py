@@ -121,6 +121,7 @@ def _annotate(options: argparse.Namespace) -> int:
     import anndata
 
     from . import tl
+    from ._ranks import is_first
 
     _check_input(options.input)
     _check_output(options.output, "annotated.h5ad")
@@ -146,8 +147,9 @@ def _annotate(options: argparse.Namespace) -> int:
         rng=options.seed,
         checkpoint=options.checkpoint,
     )
-    adata.write_h5ad(options.output)
-    print(f"wrote {options.output}")
+    if is_first():  # of the processes that torchrun started
+        adata.write_h5ad(options.output)
+        print(f"wrote {options.output}")
     return 0
 
 

@@ -94,14 +94,15 @@ class ExpressionRows:
 
     def __init__(self, adata: AnnData, layer: str | None) -> None:
         self._adata, self.shape = adata, adata.shape
-        self._matrix, self._slot = pick_matrix(adata, layer, in_memory=False)
+        #: As it lies in `adata`.
+        self.matrix, self._slot = pick_matrix(adata, layer, in_memory=False)
         rows = sample_rows(adata.n_obs)
         #: What the matrix was found to hold.
-        self.expression = check_expression(take_rows(self._matrix, rows), _Rows.of(adata, rows), self._slot)
+        self.expression = check_expression(take_rows(self.matrix, rows), _Rows.of(adata, rows), self._slot)
 
     def __getitem__(self, rows: np.ndarray | slice) -> sp.csr_matrix:
         """CSR float32, canonical, in memory of its own."""
-        x = take_rows(self._matrix, rows)
+        x = take_rows(self.matrix, rows)
         check_values(x, _Rows.of(self._adata, rows), self._slot)
         return undo_log1p(x, self.expression)
 

@@ -494,6 +494,11 @@ def check_values(x: sp.csr_matrix, adata: AnnData, slot: str) -> None:
         raise ValueError(msg)
 
 
+def is_usable(x: sp.csr_matrix) -> bool:
+    """Whether :func:`check_values` finds nothing wrong, for where nobody knows what cells and genes are called."""
+    return bool(np.isfinite(x.data).all() and (x.data >= 0).all() and np.diff(x.indptr).all())
+
+
 def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
     """Whether each row is a multiple of small integers, or all rows have the same sum."""
     if common_total(x) is not None:

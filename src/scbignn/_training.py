@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._ranks import ALONE, Ranks
 from ._settings import settings
 
 
@@ -70,9 +71,9 @@ class Epoch:
     selected: bool = False
 
 
-def progress_bar(total: int, unit: str = "epoch") -> tqdm:
+def progress_bar(total: int, unit: str = "epoch", *, shown: bool = True) -> tqdm:
     """A bar over all of a run, as `settings.progress` wants it."""
-    return tqdm(total=total, unit=unit, disable=not settings.progress)
+    return tqdm(total=total, unit=unit, disable=not (shown and settings.progress))
 
 
 Step = Callable[[Tensor], None]
@@ -86,6 +87,7 @@ def train(
     *,
     progress: tqdm,
     keeper: Keeper,
+    ranks: Ranks = ALONE,
 ) -> list[Epoch]:
     """Train with Adam or AdamW; with validation, stop early and return to the weights of the lowest validation loss.
 
@@ -103,6 +105,8 @@ def train(
         Moves on by one an epoch.
     keeper
         Offered the whole state after each epoch; what it holds of an interrupted run is where training goes on.
+    ranks
+        The processes that train this module, each with a copy that starts and stays the same.
     """
     method = torch.optim.AdamW if schedule.decoupled else torch.optim.Adam
     optimizer = method(module.parameters(), weight_decay=schedule.weight_decay)
@@ -123,6 +127,7 @@ def train(
             group["lr"] = schedule.rate(n_steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ranks.average_gradients(module)
         optimizer.step()
         n_steps += 1
 
@@ -131,7 +136,7 @@ def train(
         epoch = Epoch(run_epoch(step))
         module.eval()
         if validate:
-            epoch.val_loss, epoch.val_accuracy = validate()
+            epoch.val_loss, epoch.val_accuracy = ranks.agree(*validate())
         if not validate or not epochs or epoch.val_loss < _lowest(epochs):  # without validation the last epoch counts
             best = {name: value.clone() for name, value in module.state_dict().items()}
             for earlier in epochs:
@@ -210,6 +215,8 @@ class Keeper:
         Draws everything that is random after the start.
     interval
         Seconds between two writes within a stage.
+    writes
+        Whether the file is written, or only read, because another process writes it.
 
     Raises
     ------
@@ -218,7 +225,13 @@ class Keeper:
     """
 
     def __init__(
-        self, path: Path | None, fingerprint: dict[str, Any], generator: torch.Generator, *, interval: float = 60.0
+        self,
+        path: Path | None,
+        fingerprint: dict[str, Any],
+        generator: torch.Generator,
+        *,
+        interval: float = 60.0,
+        writes: bool = True,
     ) -> None:
         self.n_finished = 0
         self.finished: dict[str, Tensor] = {}
@@ -229,6 +242,13 @@ class Keeper:
         self._written = time.monotonic()
         if path is not None and path.exists():
             self._read(path)
+        if not writes:
+            self._path = None
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """Stages that were finished, and epochs of the one that was interrupted."""
+        return self.n_finished, len(self._interrupted.rows) if self._interrupted else 0
 
     def interrupted_stage(self) -> Stage | None:
         """What is known of the stage that was interrupted; handed out once."""

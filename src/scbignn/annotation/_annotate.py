@@ -13,6 +13,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean_share, normalized
+from .._ranks import ALONE, Ranks
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
 from ._attention import Edges
@@ -75,6 +76,7 @@ def annotate_cells(
     seed: int,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Annotation:
     """Normalise, choose genes, run EM, and read attention and homophily off the result.
 
@@ -86,7 +88,7 @@ def annotate_cells(
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
         C.
-    device, engine, seed, checkpoint, fingerprint
+    device, engine, seed, checkpoint, fingerprint, ranks
         As in :func:`scbignn.annotation.fit`.
     """
     gene_share = mean_share(x)
@@ -94,6 +96,7 @@ def annotate_cells(
     gene_mean = mean_and_variance(NormalizedRows(x, config.target_sum, unit=False))[0].astype(np.float32)
     expression = normalized(x, config.target_sum, unit=config.unit_rows)
     genes = choose_genes(expression, y, config)
+    ranks.check_alike(target_sum=config.target_sum, genes=genes)
     evidence = None
     if config.has_components:
         gene = None if anchor is None else anchor.of_all(expression, y)
@@ -110,6 +113,7 @@ def annotate_cells(
         evidence=evidence,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
+        ranks=ranks,
     )
     cross_fitted = None
     if config.cross_fit_folds:
@@ -124,6 +128,7 @@ def annotate_cells(
             evidence=evidence,
             expression=expression,
             found=found,
+            ranks=ranks,
         )
     k = found.neighbors.indices.shape[1]
     if evidence is None:

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from .._expression import Rows
+from .._ranks import ALONE, Ranks
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -26,6 +27,7 @@ def cross_fit(
     evidence: Evidence | None,
     expression: sp.csr_matrix | Rows,
     found: Fit,
+    ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
 
@@ -39,7 +41,7 @@ def cross_fit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, ranks
         As in :func:`scbignn.annotation.fit`.
     expression
         Normalised expression of all genes, shape (N, M), from which evidence is gathered.
@@ -55,7 +57,7 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed}
+    where = {"device": device, "engine": engine, "seed": seed, "ranks": ranks}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
     for number in np.unique(fold[fold >= 0]):
         cells = labelled[fold == number]

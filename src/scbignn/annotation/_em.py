@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .._expression import mean_and_variance
+from .._ranks import ALONE, Ranks
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._anchor import draw_labelled
@@ -95,6 +96,7 @@ def fit(
     evidence: Evidence | None = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Pre-train q, then alternate M-steps of p and E-steps of q.
 
@@ -116,6 +118,8 @@ def fit(
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
         File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
+    ranks
+        The processes that run this together. They divide what q computes; p trains alike in each.
 
     Raises
     ------
@@ -125,12 +129,14 @@ def fit(
     if not (y >= 0).any():
         msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
         raise ValueError(msg)
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
-    fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
-    keeper = Keeper(checkpoint, fingerprint, em.generator)
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, ranks=ranks)
+    where = str(device) if ranks.size == 1 else device.type
+    fingerprint = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
+    keeper = Keeper(checkpoint, fingerprint, em.generator, writes=ranks.is_first)
+    ranks.check_alike(checkpoint=keeper.reached)
     em.restore(keeper.finished, keeper.history)
     stages = em.stages()
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
+    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages), shown=ranks.is_first) as bar:
         em.run(stages, progress=bar, keeper=keeper)
     return em.result()
 
@@ -150,12 +156,13 @@ def refit(
     q: np.ndarray,
     neighbors: Neighbors | None = None,
     silent: np.ndarray | None = None,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, ranks
         As in :func:`fit`.
     gene_gnn
         q, on `device`; rounds of EM, where the config has any, train it further.
@@ -167,14 +174,14 @@ def refit(
         Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
         cells without a label.
     """
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, ranks=ranks)
     em.gene_gnn = gene_gnn
     em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
     em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
     if silent is not None:
         em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
     stages = em.stages()[1:]
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
+    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages), shown=ranks.is_first) as bar:
         em.run(stages, progress=bar, keeper=Keeper(None, {}, em.generator))
     return em.result()
 
@@ -193,7 +200,9 @@ class _EM:
         engine: Engine,
         seed: int,
         evidence: Evidence | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
@@ -295,7 +304,7 @@ class _EM:
                 continue
             progress.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
             stage = {"pretrain": self.pretrain, "M": self.m_step, "E": self.e_step}[step]
-            epochs = stage(round_, schedule, progress=progress, keeper=keeper)
+            epochs = stage(round_, schedule, progress=progress, keeper=keeper, ranks=self.ranks)
             self.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
             keeper.finish_stage(self.tensors(), self.history)
 
@@ -393,7 +402,7 @@ class _EM:
         self.gene_gnn.eval()
         everyone = np.arange(len(self.labels))
         batches = np.array_split(everyone, -(-len(everyone) // _INFERENCE_BATCH))
-        self.h = torch.cat([self.gene_gnn(self.tokens, cells) for cells in batches])
+        self.h = torch.cat([self._gene_states(cells, self.tokens) for cells in batches])
         self.q = self.gene_gnn.logits(self.h, self.decisions).softmax(1)
         if self.neighbors is None or self.config.graph_from == "h":
             self.neighbors = self._nearest_neighbors()
@@ -484,8 +493,14 @@ class _EM:
         return neighbor_mean(cell_graph(neighbors, self.config), self.engine, self.device)
 
     def _gene_logits(self, cells: np.ndarray, tokens: Tokens | None = None) -> Tensor:
-        h = self.gene_gnn(tokens or self.tokens, cells)
+        h = self._gene_states(cells, tokens or self.tokens)
         return self.gene_gnn.logits(h, None if self.decisions is None else self.decisions[self._tensor(cells)])
+
+    def _gene_states(self, cells: np.ndarray, tokens: Tokens) -> Tensor:
+        """h of the given cells, (b, d), of which each process computes its share up to the norm."""
+        own = self.ranks.share(tokens.lengths[cells])
+        part = self.gene_gnn.pooled(tokens, cells[own])
+        return self.gene_gnn.norm(self.ranks.assemble(part, own, len(cells)))
 
     def _tokens_of_epoch(self, cells: np.ndarray) -> Tokens:
         share = 1 - self.config.gene_dropout

@@ -72,13 +72,17 @@ class GeneGNN(nn.Module):
             standardize_inputs(self.classifier[0], h.mean(0), h.std(0))
 
     def forward(self, tokens: Tokens, cells: np.ndarray) -> Tensor:
-        """h of the given cells, (b, d); before the norm it is 0 for a cell that expresses none of the genes."""
+        """h of the given cells, (b, d)."""
+        return self.norm(self.pooled(tokens, cells))
+
+    def pooled(self, tokens: Tokens, cells: np.ndarray) -> Tensor:
+        """h before the norm, (b, d), of each cell by itself; 0 for one that expresses none of the genes."""
         buckets = list(tokens.buckets(cells))
         h = self.embedding.gene.new_zeros(len(cells), self.width)
         if buckets:
             rows = torch.cat([bucket.rows for bucket in buckets])
             h = h.index_copy(0, rows, torch.cat([self.embed(bucket, tokens.share) for bucket in buckets]))
-        return self.norm(h)
+        return h
 
     def embed(self, bucket: Bucket, share: float = 1.0) -> Tensor:
         """h, before the norm, of one bucket, of which a share of the expressed genes is present: genes and values (b, T) -> (b, d)."""

@@ -41,6 +41,8 @@ def annotate(
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
+    devices: int | None = None,
+    num_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
     checkpoint: str | Path | None = None,
     copy: bool = False,
@@ -98,6 +100,10 @@ def annotate(
     backend
         What averages over the cell graph: DGL, or a torch operation of our own that gives the same. `"auto"` takes DGL
         where it runs on the device.
+    devices, num_nodes
+        Processes on each machine, and machines, that train together; see the docs, Large data. They are started by
+        ``torchrun`` or ``fabric run``, and default to what the program was started with, mostly one. Every process gets
+        the same result, that of a single one to rounding. Needs the extra ``scbignn[distributed]``.
     rng
         Seed or generator. On one machine's CPU the same seed gives bit-identical results. Global random states are
         neither read nor changed.
@@ -152,14 +158,16 @@ def annotate(
 
     Raises
     ------
+    ImportError
+        Several processes were started, and Lightning Fabric is not installed.
     KeyError
         `labels_key`, `layer` or `gene_symbols` does not exist.
     TypeError
         `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
-        infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, or too few genes
-        of the reference are there. The message says what was found and what mends it.
+        infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few genes of
+        the reference are there, or the program was not started as `devices` and `num_nodes` say. The message says what was found and what mends it.
 
     Examples
     --------
@@ -190,6 +198,8 @@ def annotate(
                 config=config,
                 device=device,
                 backend=backend,
+                devices=devices,
+                num_nodes=num_nodes,
                 rng=rng,
                 checkpoint=checkpoint,
             )
@@ -227,6 +237,8 @@ def annotate(
         config=config,
         device=device,
         backend=backend,
+        devices=devices,
+        num_nodes=num_nodes,
         rng=rng,
         checkpoint=checkpoint,
         reject=reject,

@@ -31,6 +31,8 @@ def fit(
     config: Config | None = None,
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
+    devices: int | None = None,
+    num_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
     checkpoint: str | Path | None = None,
 ) -> Model:
@@ -49,7 +51,7 @@ def fit(
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
         counts, and genes without one are left out. Default: `adata.var_names`.
-    n_top_genes, n_neighbors, config, device, backend, rng, checkpoint
+    n_top_genes, n_neighbors, config, device, backend, devices, num_nodes, rng, checkpoint
         As in :func:`scbignn.tl.annotate`.
 
     Returns
@@ -60,6 +62,8 @@ def fit(
 
     Raises
     ------
+    ImportError
+        Several processes were started, and Lightning Fabric is not installed.
     KeyError
         `labels_key`, `layer` or `gene_symbols` does not exist.
     TypeError, ValueError
@@ -89,6 +93,8 @@ def fit(
         config=config,
         device=device,
         backend=backend,
+        devices=devices,
+        num_nodes=num_nodes,
         rng=rng,
         checkpoint=checkpoint,
     )

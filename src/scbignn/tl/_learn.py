@@ -19,6 +19,7 @@ from .._adata import read_expression
 from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
 from .._expression import Rows, chunks
 from .._keys import UNKNOWN
+from .._ranks import Ranks, join
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
@@ -41,6 +42,8 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     fingerprint: dict[str, Any]
     """What a checkpoint must agree on besides config and seed."""
+    ranks: Ranks
+    """The processes that train together; `device` is that of this one."""
 
 
 class Learned(NamedTuple):
@@ -70,6 +73,8 @@ def prepare(
     checkpoint: str | Path | None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
+    devices: int | None = 1,
+    num_nodes: int | None = 1,
 ) -> Prepared:
     """Check everything, and read; `verb` is what the log calls the run."""
     check_anndata(adata, in_memory=False)
@@ -77,11 +82,14 @@ def prepare(
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     checkpoint = checkpoint_path(checkpoint)
-    torch_device, engine = choose(device, backend)
+    ranks = join(choose_device(device), devices, num_nodes)
+    torch_device, engine = choose(ranks.device, backend)
     seed = int(generator_of(rng).integers(2**31))
     x, expression = read_expression(adata, layer)
+    fingerprint = _fingerprint(x, labels)
+    ranks.check_alike(**fingerprint, config=config, seed=seed)
     logger.info(
-        "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",
+        "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s%s",
         verb,
         np.sum(labels.codes >= 0),
         adata.n_obs,
@@ -90,8 +98,9 @@ def prepare(
         expression,
         torch_device,
         engine,
+        "" if ranks.size == 1 else f"; process {ranks.rank} of {ranks.size}",
     )
-    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, _fingerprint(x, labels))
+    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, fingerprint, ranks)
 
 
 def learn(
@@ -115,6 +124,7 @@ def learn(
         seed=start.seed,
         checkpoint=start.checkpoint,
         fingerprint=start.fingerprint,
+        ranks=start.ranks,
     )
     params = run_params(start, labels_key, arguments["unlabeled_category"]) | {"config": found.config.to_dict()}
     return Learned(found, rate, start.labels, start.expression, params, start.fingerprint)
@@ -183,7 +193,7 @@ def rejection_rate(
     return rate
 
 
-def choose(device: str, backend: str) -> tuple[torch.device, Engine]:
+def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engine]:
     """The device, and what aggregates over the cell graph on it."""
     torch_device = choose_device(device)
     return torch_device, choose_engine(settings.backend if backend == "auto" else backend, torch_device)

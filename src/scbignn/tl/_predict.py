@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,10 +24,15 @@ from .._check import (
     some,
 )
 from .._genes import GeneMatch, check_gene_overlap
+from .._settings import settings
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors
 from ._learn import choose, rejection_rate
+from ._on_cluster import check_client, predict_on_cluster
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ def predict(
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
     chunk_size: int = 4096,
+    client: Client | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Label the cells of a query by a model that :func:`scbignn.tl.fit` has trained.
@@ -86,6 +93,10 @@ def predict(
         As in :func:`scbignn.tl.annotate`. The inductive mode draws nothing.
     chunk_size
         Cells at a time.
+    client
+        A `dask.distributed.Client`: chunks are then predicted by the workers of its cluster, and a worker that is lost
+        costs time, no result. Inductive mode only. Workers read files themselves, by the same path as here, and choose
+        device and backend where they are. Needs the extra ``scbignn[dask]``.
     copy
         Return an annotated copy instead of annotating `adata`.
 
@@ -106,16 +117,24 @@ def predict(
     ------
     KeyError
         `layer` or `gene_symbols` does not exist.
+    RuntimeError
+        Workers of the cluster died over the same cells again and again.
     TypeError
-        `adata` is no AnnData, or `model` no model.
+        `adata` is no AnnData, `model` no model, or `client` no client.
     ValueError
         Too few of the model's genes are there, cells have no counts in any of them, names are not unique, the matrix
-        holds unusable values, `mode` is unknown, or `key_added` would overwrite a slot of yours.
+        holds unusable values, `mode` is unknown or needs all cells on one machine, or `key_added` would overwrite a
+        slot of yours.
     """
     start = time.perf_counter()
     check_anndata(adata, in_memory=False)
     check_writable(adata, copy=copy)
     _check_arguments(model, mode, chunk_size)
+    if client is not None:
+        check_client(client)
+        if mode != "inductive":
+            msg = 'the transductive mode looks at all cells together, on one machine. Use mode="inductive" with client.'
+            raise ValueError(msg)
     check_new_key(adata, key_added)
     rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
     match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
@@ -132,9 +151,13 @@ def predict(
         torch_device,
         engine,
     )
-    found, neighbors = _predicted(
-        adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
-    )
+    if client is None:
+        found, neighbors = _predicted(
+            adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
+        )
+    else:
+        where = {"chunk_size": chunk_size, "device": device, "backend": backend}
+        found, neighbors = _by_workers(client, adata, rows, model, match, **where), None
     params = {"seed": seed, "backend": engine, "config": model.config.to_dict()}
     about = {
         "mode": mode,
@@ -223,6 +246,26 @@ def _predicted(
             parts.append(predictor.inductive(chunk))
             bar.update()
     return _joined(parts), None
+
+
+def _by_workers(
+    client: Client,
+    adata: AnnData,
+    rows: ExpressionRows,
+    model: Model,
+    match: GeneMatch,
+    *,
+    chunk_size: int,
+    **where: str,
+) -> Prediction:
+    """`where` are device and backend; what "auto" means here, it means on the workers."""
+    where = {name: getattr(settings, name) if value == "auto" else value for name, value in where.items()}
+    chunks = [slice(start, min(start + chunk_size, adata.n_obs)) for start in range(0, adata.n_obs, chunk_size)]
+    refuse = partial(_model_genes, adata, rows, match)
+    with progress_bar(len(chunks), unit="chunk") as bar:
+        return _joined(
+            predict_on_cluster(client, rows, chunks, model, match.positions, refuse=refuse, progress=bar, **where)
+        )
 
 
 def _joined(parts: list[Prediction]) -> Prediction:
