@@ -10,7 +10,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import FIRST, axes_or_new, shortened, tidy
+from ._style import FIRST, axes_or_new, fit_names, shortened, tidy
 
 
 def gene_importance(
@@ -77,7 +77,7 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
     share = (scores / scores.max()).clip(lower=0).loc[genes, labels].fillna(0).to_numpy()
     names = [shortened(name, 22) for name in labels]
     small = len(genes) > 60
-    step = 0.1 if small else 0.14
+    step, given = 0.1 if small else 0.14, ax is not None
     ax = axes_or_new(
         ax, max(2.4, 1.6 + step * len(labels)), max(1.5, 0.4 + 0.05 * max(map(len, names)) + step * len(genes))
     )
@@ -94,4 +94,6 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
     bar = ax.figure.colorbar(dots, ax=ax, shrink=0.7, pad=0.03, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
     bar.set_label("share of the largest", fontsize=6)
     bar.ax.tick_params(labelsize=6)
+    if given:
+        dots.set_sizes(dots.get_sizes() * min(1, (fit_names(ax) / (72 * step)) ** 2))
     return tidy(ax)
