@@ -45,11 +45,11 @@ def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 
     middles = np.array([np.mean(np.flatnonzero(codes == number)) for number in shown])
     names = [names[number] for number in shown]
     width = 0.8 * ax.get_window_extent().width / ax.figure.dpi  # less what stands at the left
-    gap, upright = 0.065 * max(map(len, names)) + 0.05, False  # inches that a name takes
+    gap, size, upright = 0.065 * max(map(len, names)) + 0.05, 8, False  # inches that a name takes
     if gap * len(names) > width:
-        gap, upright = 0.08, True
+        gap, size, upright = (0.12, 7, True) if 0.12 * len(names) <= width else (0.08, 5, True)
     places = apart(middles, min(gap / width * len(table), len(table) / len(names)), low=0, high=len(table) - 1)
-    ax.set_xticks(places, names, fontsize=5 if upright else 8, rotation=90 if upright else 0)
+    ax.set_xticks(places, names, fontsize=size, rotation=90 if upright else 0)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.5, len(table) - 0.5)
     ax.set_xlabel("anchors, by cluster")

@@ -88,7 +88,8 @@ def _map(adata: AnnData, basis: str, key: str, ax: Axes | None) -> Axes:
             unknown["x"], unknown["y"], s=1.5 * size, marker="x", color="0.5", linewidths=0.5, rasterized=True,
             label=f"Unknown ({len(unknown):,})",
         )  # fmt: skip
-        ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        legend = ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        legend.legend_handles[0].set_sizes([18])  # points of many cells are too small to be seen alone
     bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, pad=0.02)
     bar.set_label("confidence", fontsize=8)
     bar.ax.tick_params(labelsize=7)
