@@ -82,10 +82,8 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
         ax, max(2.4, 1.6 + step * len(labels)), max(1.5, 0.4 + 0.05 * max(map(len, names)) + step * len(genes))
     )
     row, column = np.nonzero(share > 0)
-    value = share[row, column]
-    dots = ax.scatter(
-        column, row, s=(14 if small else 28) * value, c=value, cmap="Blues", vmin=-0.3, vmax=1, linewidths=0
-    )
+    value, area = share[row, column], 14 if small else 28
+    dots = ax.scatter(column, row, s=area * value, c=value, cmap="Blues", vmin=-0.3, vmax=1, linewidths=0)
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=5 if small else 6, parse_math=False)
     genes = [shortened(gene, 16) for gene in genes]
     ax.set_yticks(range(len(genes)), genes, fontsize=5 if small else 6, parse_math=False)
@@ -95,5 +93,5 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
     bar.set_label("share of the largest", fontsize=6)
     bar.ax.tick_params(labelsize=6)
     if given:
-        dots.set_sizes(dots.get_sizes() * min(1, (fit_names(ax) / (72 * step)) ** 2))
+        dots.set_sizes(min(area, (0.9 * fit_names(ax)) ** 2) * value)  # neighbours do not meet
     return tidy(ax)
