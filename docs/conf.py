@@ -93,6 +93,18 @@ if os.environ.get("READTHEDOCS"):
         "torch": ("https://docs.pytorch.org/docs/stable/", None),
     }
 
+# -- Links out of the documentation ----------------------------------------------------------------------------------
+
+# sphinx-build -b linkcheck -D nb_execution_mode=off docs docs/_build/links
+linkcheck_timeout = 30
+linkcheck_retries = 3
+linkcheck_workers = 2
+linkcheck_anchors = False  # pages that are put together in the browser have none to be found
+linkcheck_ignore = [
+    r"https://doi\.org/10\.(1186|1038|21105)/.*",  # publishers that answer browsers only
+    r"https://github\.com/scbignn/scbignn/(edit|issues/new).*",  # asks for a log-in
+]
+
 # -- The pages --------------------------------------------------------------------------------------------------------
 
 html_theme = "sphinx_book_theme"

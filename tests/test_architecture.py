@@ -13,6 +13,7 @@ PACKAGE = Path(scbignn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WINGS = {"annotation", "clustering", "regulation"}
 FLOORS = {
+    "_agreement": 0,
     "_files": 0,
     "_h5ad": 0,
     "_keys": 0,
@@ -32,7 +33,7 @@ FLOORS = {
     "tl": 5,
 }
 #: Rooms off the stairs, and all that they may enter.
-SIDE_ROOMS = {"get": {"_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
+SIDE_ROOMS = {"get": {"_agreement", "_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
 FRONT = {"__init__", "_demo", "_report", "__main__"}
 
 

@@ -18,6 +18,7 @@ import pytest
 import regulation
 import rejection
 import scipy.sparse as sp
+import stability
 import transfer
 from anndata import AnnData
 from rivals import APART, NAMES, _apart, rival
@@ -416,3 +417,18 @@ def test_genelinks_files_are_read_as_they_are(tmp_path):
     np.testing.assert_array_equal(known, [[True, False, True], [True, False, False]])
     np.testing.assert_array_equal(pairs["train"], [[True, True, False], [False, False, False]])
     np.testing.assert_array_equal(pairs["test"], [[False, False, True], [False, False, True]])
+
+
+def test_stability_counts_genes_by_the_lists_that_hold_them():
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame(rng.normal(size=(70, 3)))
+    scores.iloc[60:, 0] = np.nan
+    scores[2] = scores[1]
+    (row,) = stability.of("folds", "tiny", {"attention": scores})
+    lists = [set(scores[run].nlargest(50).index) for run in range(3)]
+    assert row["in_all_panels"] == 60
+    assert row["genes"] == len(set.union(*lists))
+    assert row["in_all"] == len(set.intersection(*lists))
+    assert row["in_more_than_one"] == len(lists[1] | (lists[0] & lists[1]))
+    assert f"| tiny, 3 folds | attention | {row['panel']:.2f} | {row['spearman']:.2f} |" in stability.table([row])
+    assert "3 folds, `Config.paper()` |" in stability.table([row | {"over": "paper"}])

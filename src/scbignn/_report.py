@@ -37,9 +37,15 @@ p { max-width: 46rem; } .note { color: #555; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #eee; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, .text td, .text th { text-align: left; } .text td { white-space: normal; }
 thead th { border-bottom: 1px solid #999; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+tbody th { position: sticky; left: 0; background: #fff; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; margin-top: .8rem; }
 figure { margin: 0; } figure img { max-width: 100%; height: auto; }
 .problem { color: #a33200; font-weight: 600; }
+@media (max-width: 40rem) {
+  tbody th { white-space: normal; min-width: 6.5rem; max-width: 9rem; }
+  .text thead { display: none; } .text tr { display: block; padding: .3rem 0; border-bottom: 1px solid #eee; }
+  .text th, .text td { display: block; max-width: none; padding: 0 .2rem; border: 0; }
+}
 """
 
 
@@ -150,6 +156,7 @@ def _labels(adata: AnnData, key: str) -> tuple[str, str]:
     for column in ("share", "below one half"):
         found[column] = found[column].map("{:.1%}".format)
     found["median confidence"] = found["median confidence"].map("{:.2f}".format)
+    found["cells"] = found["cells"].map("{:,}".format)
     return "Labels", _table(found)
 
 

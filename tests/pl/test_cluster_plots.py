@@ -2,8 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 from matplotlib.colors import to_hex
+from pictures import drawn, overlapping
 
 import scbignn
 from scbignn import get, pl
@@ -94,6 +97,30 @@ def test_bars_are_sizes_of_anchors(clustered, number):
     assert sum(heights) == pytest.approx(90, rel=1e-5)
     assert sorted(heights) == pytest.approx(sorted(table["size"]))
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("n_clusters", [14, 40])
+@pytest.mark.parametrize("width", [None, 3.3])
+def test_names_below_the_anchors_of_many_clusters_do_not_meet(n_clusters, width, monkeypatch):
+    names = [str(number) for number in range(n_clusters)]
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame(
+        {
+            "size": rng.gamma(2, 5, 120),
+            "cluster": pd.Categorical.from_codes(
+                np.r_[: n_clusters - 1, rng.integers(n_clusters - 1, size=121 - n_clusters)], names
+            ),
+        },
+        index=[f"a{number}" for number in range(120)],
+    )
+    adata = AnnData(np.ones((120, 1), dtype=np.float32), obs=obs.rename(columns={"cluster": "bgformer"}))
+    monkeypatch.setattr(get, "clusters", lambda *_, **__: pd.DataFrame({"cluster": names}))
+    monkeypatch.setattr(get, "anchors", lambda *_, **__: AnnData(np.ones((120, 1), dtype=np.float32), obs=obs))
+    ax = None if width is None else plt.subplots(figsize=(width, 2.4), layout="constrained")[1]
+    ax = pl.cluster_anchors(adata, ax=ax)
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == names[:-1]  # the last has no anchor
+    assert overlapping(ax.get_xticklabels()) == []
 
 
 def test_bars_are_confidence_and_stability(clustered):

@@ -45,11 +45,11 @@ def test_venn_counts_genes_in_just_these_lists(n_runs):
         place = regions(n_runs)[member]
         assert written[round(place.x, 6), round(place.y, 6)] == str(n_genes)
     names = [text for text in ax.texts if not text.get_text().isdigit()]
-    assert [text.get_text().split("\n")[0] for text in names] == [
-        "fold 0",
-        "central",
-        *map("fold {}".format, range(2, n_runs)),
-    ]
+    assert [text.get_text() for text in names] == list("ABCDEF"[:n_runs])  # one is too long to stand at its set
+    listed = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert listed[0] == "A  fold 0"
+    assert listed[1].startswith("B  central memory CD8-")
+    assert len(listed) == n_runs
     colors = [patch.get_edgecolor() for patch in ax.patches]
     assert len(set(colors)) == n_runs
     np.testing.assert_allclose([text.get_color() for text in names], 0.75 * np.array(colors)[:, :3])
@@ -88,6 +88,8 @@ def test_lists_and_annotated_data():
     numbers = sorted(int(text.get_text()) for text in ax.texts if text.get_text().isdigit())
     assert numbers == [0, 0, 0, 1, 1, 1, 1]
     assert drawn(ax)
+    assert [text.get_text() for text in ax.texts if not text.get_text().isdigit()] == ["a", "b", "$c_$"]
+    assert ax.get_legend() is None
     adata = AnnData(np.ones((2, 2), dtype=np.float32))
     adata.uns["mine"] = {"gene_importance": scores(5)}
     one = pl.gene_importance_venn(adata, key="mine", n_top=30)

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import drawn
+from pictures import LONG, drawn, overlapping
 
 from scbignn import pl
 
@@ -48,6 +48,18 @@ def test_twenty_lines_differ():
     ax = pl.n_neighbors(pd.DataFrame(rows, columns=["by", "n_neighbors", "accuracy"]), by="by")
     looks = {(container[0].get_color(), container[0].get_marker()) for container in ax.containers}
     assert len(looks) == 20
+
+
+@pytest.mark.parametrize("n_lines", [3, 14, 40])
+@pytest.mark.parametrize("width", [None, 3.3])
+def test_long_names_are_listed_whole(n_lines, width):
+    names = [f"{LONG} {number}" if number % 2 else f"set {number}" for number in range(n_lines)]
+    rows = [(name, k, number / 20) for number, name in enumerate(names) for k in KS]
+    ax = None if width is None else plt.subplots(figsize=(width, 9), layout="constrained")[1]
+    ax = pl.n_neighbors(pd.DataFrame(rows, columns=["by", "n_neighbors", "accuracy"]), by="by", ax=ax)
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert overlapping(ax.get_legend().get_texts(), neighbors=False) == []
+    assert ax.get_window_extent().width / ax.figure.dpi > 2.2
 
 
 def test_single_runs_have_no_bars_and_columns_have_names_of_choice():

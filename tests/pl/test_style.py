@@ -1,7 +1,10 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from pictures import drawn, overlapping, run_of
 
-from scbignn.pl._style import apart, plain
+from scbignn import pl
+from scbignn.pl._style import apart, fit_names, plain
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,3 +45,28 @@ def test_apart_leaves_alone_what_is_apart():
 
 def test_plain_names_are_no_maths():
     assert plain("$a_$ b") == r"\$a_\$ b"
+
+
+@pytest.mark.parametrize("draw", ["confusion", "attention", "dots"])
+@pytest.mark.parametrize("n_labels", [14, 40])
+def test_names_of_a_table_in_one_column_of_a_paper_do_not_meet(draw, n_labels):
+    adata = run_of(n_labels)
+    ax = plt.subplots(figsize=(3.3, 6), layout="constrained")[1]
+    if draw == "confusion":
+        pl.confusion(adata, "truth", ax=ax)
+    elif draw == "attention":
+        pl.gene_attention(adata, n_genes=n_labels, ax=ax)
+    else:
+        pl.gene_importance(adata, per_label=True, n_genes=1, ax=ax)
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert overlapping(ax.get_xticklabels()) == []
+    assert overlapping(ax.get_yticklabels()) == []
+
+
+def test_names_with_room_stay_as_large_as_they_are():
+    figure, axes = plt.subplots(2, 2, figsize=(4, 4))
+    axes[0, 0].set_xticks(range(3), ["a", "b", "c"], fontsize=6)
+    axes[0, 0].set(xlim=(-0.5, 2.5), ylim=(-0.5, 2.5))
+    room = fit_names(axes[0, 0])
+    assert room == pytest.approx(72 * axes[0, 0].get_window_extent().height / figure.dpi / 3)
+    assert {tick.get_fontsize() for tick in axes[0, 0].get_xticklabels()} == {6}

@@ -12,7 +12,7 @@ from small import FAST
 import scbignn
 from scbignn import get
 
-TABLES = ["folds", "per_label", "rounds", "gene_importance", "gene_attribution"]
+TABLES = ["folds", "per_label", "rounds", "gene_importance", "gene_attribution", "gene_stability"]
 
 
 @pytest.fixture(scope="module")

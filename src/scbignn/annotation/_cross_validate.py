@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._agreement import mean_agreement
 from .._keys import column_names
 from .._training import Keeper, below, prefixed
 from ..graph import Engine
@@ -152,7 +153,7 @@ def validation_tables(
 
     Returns
     -------
-    `folds`, `per_label`, `rounds`, `gene_importance` and `gene_attribution`; see
+    `folds`, `per_label`, `rounds`, `gene_importance`, `gene_attribution` and `gene_stability`; see
     :func:`scbignn.get.cross_validation`.
     """
     rows, rounds = [], []
@@ -167,12 +168,17 @@ def validation_tables(
     given = np.concatenate([held_out.p.argmax(1) for held_out in found])
     codes = np.arange(len(labels))
     per_label = precision_recall_fscore_support(y[cells], given, labels=codes, zero_division=0)
+    received, attribution = (
+        _per_gene(folds, genes, [getattr(held_out, score) for held_out in found])
+        for score in ("received", "attribution")
+    )
     return {
         "folds": pd.DataFrame(rows),
         "per_label": pd.DataFrame(dict(zip(["precision", "recall", "f1", "support"], per_label, strict=True)), labels),
         "rounds": pd.DataFrame(rounds),
-        "gene_importance": _per_gene(folds, genes, [held_out.received for held_out in found]),
-        "gene_attribution": _per_gene(folds, genes, [held_out.attribution for held_out in found]),
+        "gene_importance": received,
+        "gene_attribution": attribution,
+        "gene_stability": mean_agreement({"attention": received, "attribution": attribution}),
     }
 
 

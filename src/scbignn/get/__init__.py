@@ -17,6 +17,7 @@ from ._grn_curves import grn_curves
 from ._grn_metrics import grn_metrics
 from ._history import history
 from ._homophily import homophily
+from ._importance_stability import importance_stability
 from ._label_colors import label_colors
 from ._risk_coverage import risk_coverage
 from ._top_genes import top_genes
@@ -39,6 +40,7 @@ __all__ = [
     "grn_metrics",
     "history",
     "homophily",
+    "importance_stability",
     "label_colors",
     "risk_coverage",
     "top_genes",

@@ -9,14 +9,14 @@ from anndata import AnnData
 
 from .._keys import is_cross_validation
 
-_TABLES = ("folds", "per_label", "rounds", "gene_importance", "gene_attribution")
+_TABLES = ("folds", "per_label", "rounds", "gene_importance", "gene_attribution", "gene_stability")
 
 
 def cross_validation(
     adata: AnnData,
     *,
     key: str = "scbignn_cv",
-    table: Literal["folds", "per_label", "rounds", "gene_importance", "gene_attribution"] = "folds",
+    table: Literal["folds", "per_label", "rounds", "gene_importance", "gene_attribution", "gene_stability"] = "folds",
 ) -> pd.DataFrame:
     """What :func:`scbignn.tl.cross_validate` found.
 
@@ -40,6 +40,8 @@ def cross_validation(
         step of EM; round 0 is pre-training.
         `"gene_importance"`, `"gene_attribution"`: genes x folds, the two measures of
         :func:`scbignn.get.gene_importance`; NaN where a gene did not enter.
+        `"gene_stability"`: how far folds agree on the genes, the mean over pairs of folds; rows "attention" and
+        "attribution", columns as in :func:`scbignn.get.importance_stability`, of the 50 first genes.
 
     Raises
     ------

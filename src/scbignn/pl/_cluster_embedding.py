@@ -8,7 +8,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new
+from ._style import axes_or_new, map_name
 
 #: Cells as large as this on a figure with few of them.
 _AREA = 12_000
@@ -71,16 +71,17 @@ def cluster_embedding(
     else:
         colors = get.label_colors(adata, key).to_numpy()
         ax.scatter(*points[order, :2].T, c=colors[codes[order]], s=size, linewidths=0)
+    font = 9 if len(table) <= 20 else 6
     for number, name in enumerate(table["cluster"]):
         cells = codes == number
         if cells.any():
             text = ax.text(
-                *np.median(points[cells, :2], axis=0), name, ha="center", va="center", fontsize=9, weight="bold"
+                *np.median(points[cells, :2], axis=0), name, ha="center", va="center", fontsize=font, weight="bold"
             )
             text.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.set_xlabel(f"{basis.removeprefix('X_')} 1")
-    ax.set_ylabel(f"{basis.removeprefix('X_')} 2")
+    ax.set_xlabel(f"{map_name(basis)} 1")
+    ax.set_ylabel(f"{map_name(basis)} 2")
     ax.spines[["top", "right"]].set_visible(False)
     return ax

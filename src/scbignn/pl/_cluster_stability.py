@@ -32,14 +32,14 @@ def cluster_stability(adata: AnnData, *, key: str = "bgformer", ax: Axes | None 
         `adata` holds no such run.
     """
     table = get.clusters(adata, key=key)
-    ax = axes_or_new(ax, 3.6, 1.0 + 0.22 * len(table))
+    ax = axes_or_new(ax, 3.6, 1.0 + (0.22 if len(table) <= 20 else 0.15) * len(table))
     rows = np.arange(len(table))
     measured = "stability" in table
     ax.barh(rows - 0.19 * measured, table["confidence"], height=0.36, color=THIRD, label="confidence")
     if measured:
         ax.barh(rows + 0.19, table["stability"], height=0.36, color=FIRST, label="stability")
     names = [f"{name} ({count:,})" for name, count in zip(table["cluster"], table["n_cells"], strict=True)]
-    ax.set_yticks(rows, names, fontsize=8)
+    ax.set_yticks(rows, names, fontsize=8 if len(table) <= 20 else 6)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_xlim(0, 1)
     ax.set_ylabel("cluster (cells)")

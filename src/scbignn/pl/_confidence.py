@@ -7,7 +7,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new, shortened, tidy
+from ._style import axes_or_new, map_name, shortened, tidy
 
 
 def confidence(
@@ -54,9 +54,9 @@ def _boxes(adata: AnnData, groupby: str | None, key: str, ax: Axes | None) -> Ax
     table = get.confidence(adata, groupby=groupby, key=key)
     colors = get.label_colors(adata, key if groupby is None else groupby, like=key)[table.index]
     rows = np.arange(len(table))
-    names = [f"{shortened(name)} ({n:,})" for name, n in table["n_cells"].items()]
+    names = [f"{shortened(name, 24)} ({n:,})" for name, n in table["n_cells"].items()]
     step = 0.2 if len(table) <= 20 else 0.14
-    ax = axes_or_new(ax, max(3.4, 1.9 + 0.055 * max(map(len, names), default=0)), 0.7 + step * len(table))
+    ax = axes_or_new(ax, max(3.4, 1.6 + 0.055 * max(map(len, names), default=0)), 0.7 + step * len(table))
     ax.hlines(rows, table["q05"], table["q95"], color="0.4", linewidth=0.8, zorder=1)
     ax.barh(rows, table["q75"] - table["q25"], left=table["q25"], height=0.7, color=list(colors), zorder=2)
     ax.vlines(table["median"], rows - 0.42, rows + 0.42, color="black", linewidth=1.2, zorder=3)
@@ -88,10 +88,11 @@ def _map(adata: AnnData, basis: str, key: str, ax: Axes | None) -> Axes:
             unknown["x"], unknown["y"], s=1.5 * size, marker="x", color="0.5", linewidths=0.5, rasterized=True,
             label=f"Unknown ({len(unknown):,})",
         )  # fmt: skip
-        ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        legend = ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        legend.legend_handles[0].set_sizes([18])  # points of many cells are too small to be seen alone
     bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, pad=0.02)
     bar.set_label("confidence", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    name = {"umap": "UMAP", "pca": "PC", "tsne": "tSNE"}.get(basis.removeprefix("X_"), basis.removeprefix("X_"))
+    name = map_name(basis)
     ax.set(xticks=[], yticks=[], xlabel=f"{name} 1", ylabel=f"{name} 2")
     return tidy(ax)

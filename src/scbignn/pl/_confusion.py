@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from .. import get
-from ._style import axes_or_new, shortened
+from ._style import axes_or_new, fit_names, shortened
 
 #: Most labels of a table in whose squares shares are written.
 _WRITTEN = 20
@@ -58,6 +58,7 @@ def confusion(
     columns = [shortened(name, 20) for name in counts.columns]
     step = 0.105 if small else (0.14 if n_rows > 6 else 0.24)
     words = 0.042 if small else 0.05  # inches a letter
+    given = ax is not None
     ax = axes_or_new(
         ax,
         max(2.0, (0.9 if small else 0.35) + words * max(map(len, rows), default=0) + step * n_columns),
@@ -80,4 +81,6 @@ def confusion(
     if small:
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, format=PercentFormatter(1), ticks=[0, 0.5, 1])
         bar.ax.tick_params(labelsize=6)
+    if given:
+        fit_names(ax)
     return ax

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
 from .. import get
-from ._style import FIRST, SECOND, axes_or_new, shortened
+from ._style import FIRST, SECOND, axes_or_new, fit_names, shortened
 
 
 def gene_attention(
@@ -64,7 +64,7 @@ def gene_attention(
 
 def _heatmap(table: pd.DataFrame, weight: np.ndarray, ax: Axes | None) -> Axes:
     n_genes = len(table)
-    side = max(3.4, 0.9 + 0.1 * n_genes)
+    side, given = max(3.4, 0.9 + 0.1 * n_genes), ax is not None
     ax = axes_or_new(ax, side + 0.3, side)
     positive = weight[weight > 0]
     high = np.quantile(positive, 0.99) if positive.size else 1.0  # a single pair must not make all others pale
@@ -83,6 +83,8 @@ def _heatmap(table: pd.DataFrame, weight: np.ndarray, ax: Axes | None) -> Axes:
     )
     bar.set_label("mean attention", fontsize=8)
     bar.ax.tick_params(labelsize=6)
+    if given:
+        fit_names(ax)
     return ax
 
 

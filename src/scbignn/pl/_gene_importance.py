@@ -10,7 +10,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import FIRST, axes_or_new, shortened, tidy
+from ._style import FIRST, axes_or_new, fit_names, shortened, tidy
 
 
 def gene_importance(
@@ -77,15 +77,13 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
     share = (scores / scores.max()).clip(lower=0).loc[genes, labels].fillna(0).to_numpy()
     names = [shortened(name, 22) for name in labels]
     small = len(genes) > 60
-    step = 0.1 if small else 0.14
+    step, given = 0.1 if small else 0.14, ax is not None
     ax = axes_or_new(
         ax, max(2.4, 1.6 + step * len(labels)), max(1.5, 0.4 + 0.05 * max(map(len, names)) + step * len(genes))
     )
     row, column = np.nonzero(share > 0)
-    value = share[row, column]
-    dots = ax.scatter(
-        column, row, s=(14 if small else 28) * value, c=value, cmap="Blues", vmin=-0.3, vmax=1, linewidths=0
-    )
+    value, area = share[row, column], 14 if small else 28
+    dots = ax.scatter(column, row, s=area * value, c=value, cmap="Blues", vmin=-0.3, vmax=1, linewidths=0)
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=5 if small else 6, parse_math=False)
     genes = [shortened(gene, 16) for gene in genes]
     ax.set_yticks(range(len(genes)), genes, fontsize=5 if small else 6, parse_math=False)
@@ -94,4 +92,6 @@ def _dots(adata: AnnData, key: str, by: Literal["attention", "attribution"], n_g
     bar = ax.figure.colorbar(dots, ax=ax, shrink=0.7, pad=0.03, boundaries=np.linspace(0, 1, 51), ticks=[0, 0.5, 1])
     bar.set_label("share of the largest", fontsize=6)
     bar.ax.tick_params(labelsize=6)
+    if given:
+        dots.set_sizes(min(area, (0.9 * fit_names(ax)) ** 2) * value)  # neighbours do not meet
     return tidy(ax)

@@ -10,12 +10,14 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.patches import Patch
 
 from .. import get
-from ._style import FIRST, SECOND, axes_or_new, shortened
+from ._style import FIRST, SECOND, axes_or_new, plain, shortened
 from ._venn_shapes import outlines, regions
 
 _COLORS = (FIRST, SECOND, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LETTERS = "ABCDEF"
 
 
 def gene_importance_venn(
@@ -29,7 +31,7 @@ def gene_importance_venn(
     """How many of the most important genes several runs share.
 
     A Venn diagram of two to six runs: the number in a region counts the genes that are in the lists of just the runs
-    that cover it. More runs are drawn as an UpSet plot: a bar for each combination of lists, largest first, and below it
+    that cover it. Long names are listed below it, by letters. More runs are drawn as an UpSet plot: a bar for each combination of lists, largest first, and below it
     dots for the lists that are in it.
 
     Parameters
@@ -79,7 +81,9 @@ def gene_importance_venn(
 
 
 def _venn(sets: dict[str, set[str]], counts: pd.Series, ax: Axes | None) -> Axes:
-    ax = axes_or_new(ax, 3.4, 3.4)
+    names = [_in_lines(name) for name in sets]
+    listed = None in names
+    ax = axes_or_new(ax, 3.4, 3.4 + 0.15 * len(sets) * listed)
     curves = outlines(len(sets))
     for curve, color in zip(curves, _COLORS, strict=False):
         ax.fill(*curve.T, facecolor=to_rgba(color, 0.14), edgecolor=color, linewidth=1.2)
@@ -90,8 +94,16 @@ def _venn(sets: dict[str, set[str]], counts: pd.Series, ax: Axes | None) -> Axes
         ax.text(place.x, place.y, str(n_genes), ha="center", va="center", fontsize=size, color=shade)
     ax.set(xlim=(-1.03, 1.03), ylim=(-1.17, 1.17), aspect="equal")  # names lie below a title
     ax.set_axis_off()
-    for place, (name, color) in enumerate(zip(sets, _COLORS, strict=False)):
-        _name_outside(ax, _in_lines(name), place, color, curves)
+    for place, (name, color) in enumerate(zip(names, _COLORS, strict=False)):
+        _name_outside(ax, _LETTERS[place] if listed else name, place, color, curves)
+    if listed:
+        handles = [
+            Patch(facecolor=to_rgba(color, 0.14), edgecolor=color, label=f"{letter}  {plain(shortened(name, 36))}")
+            for letter, name, color in zip(_LETTERS, sets, _COLORS, strict=False)
+        ]
+        ax.legend(
+            handles=handles, frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=0
+        )
     return ax
 
 
@@ -113,9 +125,10 @@ def _name_outside(ax: Axes, name: str, place: int, color: str, curves: tuple[np.
         ax.plot([edge[0], 0.98 * x], [edge[1], 0.98 * y], color=color, linewidth=0.6)
 
 
-def _in_lines(name: str) -> str:
-    """At most two short lines."""
-    return "\n".join(textwrap.wrap(shortened(name, 18), 10, max_lines=2, placeholder="…"))
+def _in_lines(name: str) -> str | None:
+    """At most two short lines; None if that is too little."""
+    lines = textwrap.wrap(name, 10, break_long_words=False)
+    return "\n".join(lines) if len(lines) <= 2 and max(map(len, lines), default=0) <= 10 else None
 
 
 def _upset(sets: dict[str, set[str]], counts: pd.Series, max_bars: int, ax: Axes | None) -> Axes:

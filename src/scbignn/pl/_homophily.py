@@ -57,8 +57,8 @@ def homophily(
         per_label = not several
     names, weights, ratios, rows, row = [], [], [], [], 0.0
     for data_set, table in tables.items():
-        overall = shortened(str(data_set)) if several else str(table.index[0])
-        labels = [shortened(str(label)) for label in table.index[1:]] if per_label else []
+        overall = shortened(str(data_set), 24) if several else str(table.index[0])
+        labels = [shortened(str(label), 24) for label in table.index[1:]] if per_label else []
         names += [overall, *labels]
         weights += ["bold" if several and labels else "normal", *["normal"] * len(labels)]
         ratios.append(table[["learned", "raw"]].to_numpy()[: 1 + len(labels)])
@@ -66,7 +66,7 @@ def homophily(
         row = rows[-1] + (1.8 if per_label else 1.0)
     learned, raw = np.vstack(ratios).T
     rows = np.array(rows)
-    ax = axes_or_new(ax, 2.2 + 0.065 * max(map(len, names)), 1.0 + (0.26 if len(rows) <= 20 else 0.17) * len(rows))
+    ax = axes_or_new(ax, 1.8 + 0.065 * max(map(len, names)), 1.0 + (0.26 if len(rows) <= 20 else 0.17) * len(rows))
     ax.barh(rows - 0.19, learned, height=0.36, color=FIRST, label="learned graph")
     ax.barh(rows + 0.19, raw, height=0.36, color=THIRD, label="raw PCA graph")
     ax.set_yticks(rows, names, fontsize=8, parse_math=False)
@@ -74,6 +74,6 @@ def homophily(
         tick.set_fontweight(weight)
     ax.set_ylim(rows[-1] + 0.6, -0.6)
     ax.set_xlim(0, 1)
-    ax.set_xlabel("edges within the label")
+    ax.set_xlabel("edges within the label", loc="right")
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     return tidy(ax)

@@ -8,6 +8,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from ._style import FIRST, SECOND, THIRD, axes_or_new, plain, shortened, tidy
 
+#: Inches, of a figure of one column.
+_WIDTH = 3.4
 _LOOKS = [
     (color, marker)
     for marker in ("o", "s", "^")
@@ -69,9 +71,13 @@ def n_neighbors(
     if table.empty or not (table[x] >= 1).all():
         msg = f"table[{x!r}] must hold a k of 1 or more in one row at least. Found: {table[x].tolist()[:10]}."
         raise ValueError(msg)
-    ax = axes_or_new(ax, 3.4, 2.4)
     lines = [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
-    for number, (name, rows) in enumerate(lines):
+    names = [] if by is None else [plain(shortened(str(name), 30 if len(lines) <= 7 else 20)) for name, _ in lines]
+    font = 7 if len(names) <= 14 else 6
+    width = _WIDTH - 0.7 if ax is None else ax.get_window_extent().width / ax.figure.dpi
+    columns = max(1, int(width / (0.5 + 0.0085 * font * max(map(len, names), default=1))))
+    ax = axes_or_new(ax, _WIDTH, 2.3 + 0.021 * font * -(-len(names) // columns))
+    for number, (_, rows) in enumerate(lines):
         scores = rows.groupby(x)[y].agg(["mean", "std"])
         color, marker = _LOOKS[number % len(_LOOKS)]
         ax.errorbar(
@@ -83,7 +89,7 @@ def n_neighbors(
             markersize=4,
             linewidth=1.2,
             capsize=2,
-            label=None if name is None else plain(shortened(str(name))),
+            label=names[number] if names else None,
         )
     ax.set_xscale("log")
     ks = sorted(table[x].unique())
@@ -93,5 +99,5 @@ def n_neighbors(
     ax.set_xlabel("neighbours in the graph, k")
     ax.set_ylabel(plain(y.replace("_", " ")))
     if by is not None:
-        ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        ax.legend(frameon=False, fontsize=font, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
     return tidy(ax)

@@ -37,6 +37,29 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def fit_names(ax: Axes) -> float:
+    """Make the names at both axes of a table so small that neighbours do not meet, where the Axes leave them little room.
+
+    Returns
+    -------
+    Room for a row or column, whichever has less, in points.
+    """
+    figure = ax.figure.canvas.figure  # also of a part of a figure
+    figure.draw_without_rendering()  # settles how large the Axes are
+    box, rooms = ax.get_window_extent(), []
+    for axis, length, limits in ((ax.xaxis, box.width, ax.get_xlim()), (ax.yaxis, box.height, ax.get_ylim())):
+        rooms.append(72 * length / figure.dpi / abs(limits[1] - limits[0]))
+        for name in axis.get_ticklabels():
+            name.set_fontsize(min(name.get_fontsize(), max(0.9 * rooms[-1], 1)))
+    return min(rooms)
+
+
+def map_name(basis: str) -> str:
+    """What the axes of an embedding are called, by its name in `obsm`."""
+    name = basis.removeprefix("X_")
+    return {"umap": "UMAP", "pca": "PC", "tsne": "tSNE"}.get(name, name)
+
+
 def apart(positions: np.ndarray, gap: float, *, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """Positions on an axis, moved as little as possible (least squares) until neighbours are `gap` apart.
 

@@ -75,7 +75,7 @@ def cross_validate(
     `adata.obs['scbignn_cv_fold']`
         The fold in which the cell was held out, categorical: "0", "1", ..., or the batch.
     `adata.uns['scbignn_cv']`
-        DataFrames `folds`, `per_label`, `rounds`, `gene_importance` and `gene_attribution`, which
+        DataFrames `folds`, `per_label`, `rounds`, `gene_importance`, `gene_attribution` and `gene_stability`, which
         :func:`scbignn.get.cross_validation` describes; `labels`; `params`; `version`.
     `adata.uns['scbignn_cv_colors']`
         The palette of `labels_key`, where it has one.
