@@ -142,6 +142,51 @@ def test_given_vectors_stand_for_genes(data, caplog):
     assert (found.varp["sctransnet"] != plain.varp["sctransnet"]).nnz
 
 
+@pytest.fixture
+def scbert(data, tmp_path):
+    """A small model of random weights that knows most of the genes."""
+    import torch
+    from small import generator
+
+    from scbignn.regulation._scbert import expected_shapes
+
+    g = generator()
+    shapes = expected_shapes(60, 8, 1, 1, 5)
+    torch.save({name: torch.randn(shape, generator=g) for name, shape in shapes.items()}, tmp_path / "m.pth")
+    genes = [name.upper() for name in data[0].var_names[3:]] + [f"other {number}" for number in range(13)]
+    return scbignn.regulation.read_scbert(tmp_path / "m.pth", genes, check_genes=False)
+
+
+def test_scbert_stands_for_genes(data, scbert, caplog):
+    adata, network = data
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    assert "3 of 50 genes have no vector" in caplog.text
+    assert found.uns["sctransnet"]["params"]["encoder"] == "scbert"
+    again = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
+    plain = tl.infer_grn(adata, network, config=RIDGE, copy=True)
+    assert (found.varp["sctransnet"] != plain.varp["sctransnet"]).nnz
+
+
+def test_scbert_reads_logarithms_of_any_base(data, scbert, caplog):
+    adata, network = data[0].copy(), data[1]
+    of_counts = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    counts = adata.X.toarray()
+    adata.X = sp.csr_matrix(np.log1p(1e4 * counts / counts.sum(1, keepdims=True)) / np.log(2), dtype=np.float32)
+    adata.uns["log1p"] = {"base": 2}
+    found = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    np.testing.assert_allclose(found.varp["sctransnet"].toarray(), of_counts.varp["sctransnet"].toarray(), atol=0.02)
+
+
+def test_scbert_without_genes_of_the_data_is_refused(data, scbert):
+    adata = data[0].copy()
+    adata.var_names = [f"x{number}" for number in range(50)]
+    network = pd.DataFrame({"source": "x0", "target": adata.var_names[10:30]})
+    with pytest.raises(ValueError, match="encoder knows 0 of the 50 genes of adata: its genes are 'TF_3'"):
+        tl.infer_grn(adata, network, encoder=scbert, config=RIDGE)
+
+
 def test_tfs_without_edges_are_scored_where_tfs_are_held_out(data):
     adata, network = data
     tfs = [*network["source"].unique(), "gene_3"]

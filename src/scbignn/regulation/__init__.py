@@ -8,12 +8,15 @@ from ._gnn import LinkGNN
 from ._links import Links, score_links
 from ._metrics import FIGURES, link_scores
 from ._network import Network, read_network
+from ._pooling import CellEncoder, encode_genes
+from ._scbert import ScBert, read_scbert
 from ._splits import SPLITS, Split, deal, is_symmetric, train_of
 
 __all__ = [
     "FIGURES",
     "SCORERS",
     "SPLITS",
+    "CellEncoder",
     "Config",
     "Degree",
     "Encoder",
@@ -23,15 +26,18 @@ __all__ = [
     "Links",
     "Network",
     "Regulation",
+    "ScBert",
     "Split",
     "deal",
     "describe_genes",
+    "encode_genes",
     "expression_encoder",
     "fit_degree",
     "infer_links",
     "is_symmetric",
     "link_scores",
     "read_network",
+    "read_scbert",
     "score_links",
     "table_encoder",
     "train_of",

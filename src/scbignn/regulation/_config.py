@@ -6,12 +6,14 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 #: The parts that can be averaged.
 MEMBERS = ("ridge", "slopes", "trees", "gnn")
+#: Ways from vectors in cells to one a gene.
+POOLINGS = ("attention", "mean")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,17 @@ class Config:
     """Principal components that stand for a gene's expression, or for its given vector."""
     max_cells: int = 5000
     """Cells that correlations and components are computed from; of more, so many are drawn."""
+
+    # Transformers that read genes cell by cell
+    n_encoded_cells: int = 500
+    """Cells that such an encoder reads; of more, so many are drawn."""
+    pooling: Literal["attention", "mean"] = "attention"
+    """How vectors of a gene in cells become one: `"attention"`, a weighted mean over the cells where the gene receives most
+    attention; or the `"mean"` over all."""
+    n_representative: int = 32
+    """Cells a gene that attentive pooling keeps."""
+    temperature: float = 1.0
+    """Of its softmax, in units of the attention that a gene receives on average; small: the first cell decides."""
 
     # What is averaged
     members: tuple[str, ...] = MEMBERS
@@ -70,11 +83,14 @@ class Config:
         return cls(**({"members": ("gnn",), "offset": False, "n_epochs": 100} | changes))
 
     def __post_init__(self) -> None:
+        for name in ("n_encoded_cells", "n_representative"):
+            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+        self._require("pooling", self.pooling in POOLINGS, f"one of {', '.join(map(repr, POOLINGS))}")
         for name in ("n_components", "max_cells", "n_trees", "min_leaf", "n_layers", "n_epochs", "n_repeats"):
             self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
         for name in ("n_folds", "n_inner_folds", "max_leaves", "width"):
             self._require(name, _is_count(getattr(self, name), 2), "an integer >= 2")
-        for name in ("learning_rate", "tree_learning_rate"):
+        for name in ("learning_rate", "tree_learning_rate", "temperature"):
             self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
         self._require(
             "weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "a number of at least 0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from numbers import Integral
@@ -10,15 +11,27 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 
 from .._adata import grn_slots, read_log_expression, write_slots
-from .._check import check_anndata, check_free, counted, generator_of, some
+from .._check import Expression, check_anndata, check_free, counted, generator_of, some
 from .._keys import GrnKeys
 from .._settings import settings
 from .._training import choose_device
 from ..graph import choose_engine
-from ..regulation import SPLITS, Config, Encoder, Split, expression_encoder, infer_links, read_network, table_encoder
+from ..regulation import (
+    SPLITS,
+    Config,
+    Encoder,
+    ScBert,
+    Split,
+    encode_genes,
+    expression_encoder,
+    infer_links,
+    read_network,
+    table_encoder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +42,7 @@ def infer_grn(
     *,
     tfs: Iterable[str] | None = None,
     layer: str | None = None,
-    encoder: Literal["auto", "expression"] | pd.DataFrame = "auto",
+    encoder: Literal["auto", "expression"] | pd.DataFrame | ScBert = "auto",
     split: Split = "edge",
     n_edges: int | None = None,
     config: Config | None = None,
@@ -65,7 +78,9 @@ def infer_grn(
         Layer to use instead of `X`.
     encoder
         What stands for a gene: `"expression"`, the principal components of its standardised expression, which `"auto"`
-        means; or a table with a row for each gene, named as in `adata.var_names`, such as vectors of a foundation model.
+        means; a table with a row for each gene, named as in `adata.var_names`, such as vectors of a foundation model; or
+        scBERT's checkpoint, as :func:`scbignn.regulation.read_scbert` reads it, whose vectors of genes in cells are pooled
+        as `config` says (``config.n_repeats`` does not draw cells anew for it).
     split
         What is hidden together, which is the question that scores answer: `"edge"`, other edges of the same TFs and genes
         are known; `"target"`, nothing is known of the gene as a target; `"tf"`, nothing of the TF; `"both"`, neither.
@@ -133,7 +148,9 @@ def infer_grn(
         known = known._replace(tfs=known.tfs[: known.n_with_edges], known=known.known[: known.n_with_edges])
     _check_enough(known.n_with_edges, int(known.known.sum()), split, config)
     n_edges = _checked_n_edges(n_edges, int(known.known.sum()), known.known.size)
-    encode = _checked_encoder(encoder, adata.var_names, config)
+    encode = None if isinstance(encoder, ScBert) else _checked_encoder(encoder, adata.var_names, config)
+    if encode is None:
+        _check_overlap(encoder, adata.var_names)
     torch_device = choose_device(device)
     engine = choose_engine(settings.backend, torch_device)
     seed = int(generator_of(rng).integers(2**31))
@@ -148,6 +165,16 @@ def infer_grn(
         expression,
         torch_device,
     )
+    if encode is None:
+        table = encode_genes(
+            encoder,
+            _natural(x, expression),
+            adata.var_names,
+            config,
+            device=torch_device,
+            rng=np.random.default_rng(seed),
+        )
+        encode = table_encoder(table, config.n_components)
     found = infer_links(
         x,
         known.known,
@@ -168,7 +195,7 @@ def infer_grn(
     logger.info("infer_grn: %s", found.verdict)
     params = {
         "split": split,
-        "encoder": encoder if isinstance(encoder, str) else "table",
+        "encoder": _name_of(encoder),
         "n_edges": n_edges,
         "seed": seed,
         "backend": engine,
@@ -220,11 +247,39 @@ def _checked_n_edges(n_edges: int | None, n_known: int, n_pairs: int) -> int:
     return min(int(n_edges), n_pairs)
 
 
+def _natural(x: sp.csr_matrix, expression: Expression) -> sp.csr_matrix:
+    """Log-values to base e; of an unknown base they are taken to have it."""
+    if expression.kind != "log1p" or expression.base == "e":
+        return x
+    if expression.base == "unknown":
+        logger.warning("encoder: nothing tells the base of the logarithm in adata.%s; e is assumed", expression.slot)
+        return x
+    return x * math.log(float(expression.base))
+
+
+def _name_of(encoder: object) -> str:
+    """For `uns`."""
+    return encoder if isinstance(encoder, str) else "scbert" if isinstance(encoder, ScBert) else "table"
+
+
+def _check_overlap(encoder: ScBert, genes: pd.Index) -> None:
+    """Genes that scBERT knows."""
+    n_known = int((encoder.places(genes) >= 0).sum())
+    if n_known < 2:
+        msg = (
+            f"encoder knows {n_known} of the {len(genes)} genes of adata: its genes are {some(encoder.genes)}, "
+            f"adata.var_names are {some(genes)}. Use human gene symbols: adata.var_names = ..."
+        )
+        raise ValueError(msg)
+    if n_known < len(genes):
+        logger.info("encoder: %d of %d genes have no vector and get one of zeros", len(genes) - n_known, len(genes))
+
+
 def _checked_encoder(encoder: object, genes: pd.Index, config: Config) -> Encoder:
     if isinstance(encoder, str) and encoder in ("auto", "expression"):
         return expression_encoder(config.n_components)
     if not isinstance(encoder, pd.DataFrame):
-        msg = f'encoder={encoder!r} is unknown. Use "auto", "expression", or a DataFrame with a row for each gene.'
+        msg = f'encoder={encoder!r} is unknown. Use "auto", "expression", a DataFrame with a row for each gene, or scbignn.regulation.read_scbert(...).'
         raise (ValueError if isinstance(encoder, str) else TypeError)(msg)
     if not encoder.index.is_unique:
         repeated = encoder.index[encoder.index.duplicated()]
