@@ -55,9 +55,9 @@ def random_scbert(panel: str) -> ScBert:
 def encode(model: ScBert, names: np.ndarray, n_cells: int, options: argparse.Namespace) -> tuple[float, float]:
     """Seconds, and seconds of CPU time."""
     x = sp.random(n_cells, len(names), 0.2, "csr", dtype=np.float32, random_state=0) * 5
-    config = Config(pooling=options.pooling, n_encoded_cells=n_cells)
+    config = Config(pooling=options.pooling)
     start, cpu_start = time.perf_counter(), time.process_time()
-    encode_genes(model, x, names, config, device=torch.device(options.device), rng=np.random.default_rng(0))
+    encode_genes(model, x, names, config, device=torch.device(options.device))
     return time.perf_counter() - start, time.process_time() - cpu_start
 
 

@@ -8,9 +8,10 @@ from ._gnn import LinkGNN
 from ._links import Links, score_links
 from ._metrics import FIGURES, link_scores
 from ._network import Network, read_network
-from ._pooling import CellEncoder, encode_genes
+from ._pooling import CellEncoder, draw_encoded, encode_genes
 from ._scbert import ScBert, read_scbert
 from ._splits import SPLITS, Split, deal, is_symmetric, train_of
+from ._transformer import GeneTransformer, fit_transformer
 
 __all__ = [
     "FIGURES",
@@ -20,6 +21,7 @@ __all__ = [
     "Config",
     "Degree",
     "Encoder",
+    "GeneTransformer",
     "Gain",
     "Genes",
     "LinkGNN",
@@ -30,9 +32,11 @@ __all__ = [
     "Split",
     "deal",
     "describe_genes",
+    "draw_encoded",
     "encode_genes",
     "expression_encoder",
     "fit_degree",
+    "fit_transformer",
     "infer_links",
     "is_symmetric",
     "link_scores",
