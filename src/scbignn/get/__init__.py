@@ -15,6 +15,7 @@ from ._gene_importance import gene_importance
 from ._grn import grn
 from ._grn_curves import grn_curves
 from ._grn_metrics import grn_metrics
+from ._grn_regulon import grn_regulon
 from ._history import history
 from ._homophily import homophily
 from ._label_colors import label_colors
@@ -37,6 +38,7 @@ __all__ = [
     "grn",
     "grn_curves",
     "grn_metrics",
+    "grn_regulon",
     "history",
     "homophily",
     "label_colors",
