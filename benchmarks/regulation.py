@@ -1,7 +1,8 @@
 """Find hidden edges of known gene regulatory networks by scbignn and by rivals, on the same splits, in one run.
 
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
-                                    [--no-trees] [--threads 1] [--json OUT]
+                                    [--inits 1] [--no-trees] [--no-gat] [--transformer] [--layers gcn gat]
+                                    [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
     python benchmarks/regulation.py --read RUN.json [RUN.json ...]
 
@@ -14,28 +15,38 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
+from _gat import graph_attention
 from _runs import commit
-from _scores import paired
+from _scores import interval, paired
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
 from tqdm.auto import tqdm
 
 from scbignn.regulation import (
     Config,
+    Encoder,
+    Genes,
     deal,
     describe_genes,
+    draw_encoded,
+    encode_genes,
     expression_encoder,
     fit_degree,
+    fit_transformer,
     is_symmetric,
     link_scores,
     score_links,
+    table_encoder,
     train_of,
 )
 
@@ -51,6 +62,8 @@ GENELINK = ("hESC_tf500", "hESC_tf1000", "mESC_tf500", "mESC_tf1000")
 N_FOLDS = 4
 OURS = "scbignn"
 DEGREE = "degree: TF rate + target rate"
+GAT = "attention network on known edges (GENELink-like)"
+TRANSFORMER = "scbignn, vectors by encoder='transformer'"
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
 
@@ -61,6 +74,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--splits", nargs="+", default=["edge", "target"], choices=["edge", "target", "tf", "both"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--inits", type=int, default=1, help="initialisations of every split; a split counts by their mean"
+    )
+    parser.add_argument("--no-gat", action="store_true", help="leave out the attention network on known edges")
+    parser.add_argument("--transformer", action="store_true", help="with vectors by encoder='transformer', too")
+    parser.add_argument(
+        "--layers", nargs="+", default=[], choices=["gcn", "gat"], help="Config.paper() with these, too"
+    )
     parser.add_argument("--no-trees", action="store_true", help="leave out the slowest rival, trees on TF expression")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
@@ -75,11 +96,13 @@ def main() -> None:
         print(genelink_table(options.data / "genelink_splits"))
         return
     rows = []
+    more = {"trees": not options.no_trees, "gat": not options.no_gat, "layers": options.layers}
     for name in options.sets:
         x, known, tfs = load(options.data, *SETS[name])
+        vectors = transformer_encoder(x) if options.transformer else None
         for split in options.splits:
-            for seed in options.seeds:
-                rows += run(name, split, seed, x, known, tfs, trees=not options.no_trees)
+            for seed, init in product(options.seeds, range(options.inits)):
+                rows += run(name, split, seed, x, known, tfs, init=init, vectors=vectors, **more)
                 if options.json:
                     write(options.json, rows)
     print(tables(rows))
@@ -99,10 +122,29 @@ def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndar
     return adata.X.toarray().astype(np.float64), known, genes.get_indexer(names)
 
 
+def transformer_encoder(x: np.ndarray) -> Encoder:
+    """Vectors of genes by a transformer that was trained on the cells; it reads no edge, so once a set is enough."""
+    x, config, cpu = sp.csr_matrix(x), Config(), torch.device("cpu")
+    x = draw_encoded(x, config, np.random.default_rng(0))
+    model, _ = fit_transformer(x, config, device=cpu, seed=0)
+    return table_encoder(encode_genes(model, x, range(x.shape[1]), config, device=cpu), config.n_components)
+
+
 def run(
-    name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs: np.ndarray, *, trees: bool = True
+    name: str,
+    split: str,
+    seed: int,
+    x: np.ndarray,
+    known: np.ndarray,
+    tfs: np.ndarray,
+    *,
+    init: int = 0,
+    trees: bool = True,
+    gat: bool = True,
+    vectors: Encoder | None = None,
+    layers: Sequence[str] = (),
 ) -> list[dict[str, object]]:
-    """A row a method."""
+    """A row a method; `seed` deals the pairs, `init` starts whatever is random besides."""
     symmetric = is_symmetric(known, tfs)
     fold = deal(known, tfs, split, N_FOLDS, np.random.default_rng(seed), symmetric=symmetric)
     number = 0
@@ -110,9 +152,10 @@ def run(
     asked = fold == number
     start = time.perf_counter()
     genes = describe_genes(x, tfs, expression_encoder(Config().n_components), rng=np.random.default_rng(seed))
-    common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": seed}
+    start_at = seed + 1000 * init
+    common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": start_at}
 
-    def links(config: Config):
+    def links(config: Config, genes: Genes = genes):
         progress = tqdm(total=10**6, disable=True)
         return score_links(known, shown, tfs, genes, config, split, progress=progress, **common)
 
@@ -122,25 +165,34 @@ def run(
     if split in ("edge", "target"):
         methods |= {f"member: {member}": values for member, values in ours.members.items()}
     methods["linear, no expression"] = ours.network
+    if vectors is not None:
+        methods[TRANSFORMER] = links(Config(), describe_genes(x, tfs, vectors, rng=np.random.default_rng(seed))).logits
     methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
     methods["Pearson, absolute"] = np.abs(genes.pearson)
     if split in ("edge", "target"):
         if trees:
             methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
         start = time.perf_counter()
-        methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, seed)
+        methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, start_at)
         seconds["MLP on expression alone"] = time.perf_counter() - start
         start = time.perf_counter()
         methods["GNN from nothing (Config.paper())"] = links(Config.paper()).logits
         seconds["GNN from nothing (Config.paper())"] = time.perf_counter() - start
+        for layer in layers:
+            methods[f"GNN from nothing, {layer}"] = links(Config.paper(layer=layer)).logits
+        if gat:
+            start = time.perf_counter()
+            methods[GAT] = graph_attention(known, shown, x, tfs, start_at)
+            seconds[GAT] = time.perf_counter() - start
     rows = []
     for method, scores in methods.items():
         figures = link_scores(known, scores, asked)
         rows.append(
-            {"set": name, "split": split, "seed": seed, "method": method, "seconds": seconds.get(method), **figures}
+            {"set": name, "split": split, "seed": seed, "init": init, "method": method}
+            | {"seconds": seconds.get(method), **figures}
         )
     shown_rows = ", ".join(f"{row['method']} {row['auprc']:.3f}" for row in rows)
-    print(name, split, seed, shown_rows, flush=True)
+    print(name, split, seed, init, shown_rows, flush=True)
     return rows
 
 
@@ -211,10 +263,11 @@ def tables(rows: list[dict[str, object]]) -> str:
         own = [row for row in rows if row["split"] == split]
         for name in dict.fromkeys(row["set"] for row in own):
             of_set = [row for row in own if row["set"] == name]
-            seeds = sorted({row["seed"] for row in of_set})
-            lines += ["", f"**{name}; split by {split}** ({len(seeds)} splits)", ""]
+            seeds, inits = ({row.get(what, 0) for row in of_set} for what in ("seed", "init"))
+            number = f"{len(seeds)} splits" + (f" x {len(inits)} initialisations" if len(inits) > 1 else "")
+            lines += ["", f"**{name}; split by {split}** ({number})", ""]
             head = ["method", "AUROC", "AUPRC", "± s.d.", "ratio", "early prec.", "AUROC per TF", "AUPRC per TF"]
-            head += ["AUPRC less degree (p)"]
+            head += ["AUPRC less degree", "95 % interval", "p"]
             lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
             methods = list(dict.fromkeys(row["method"] for row in of_set))
             order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
@@ -224,16 +277,22 @@ def tables(rows: list[dict[str, object]]) -> str:
                 cells = [f"**{method}**" if method == OURS else method, f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
                 cells += [f"{deviation:.3f}", f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
                 cells += [f"{mean['tf_auroc']:.3f}", f"{mean['tf_auprc']:.3f}"]
-                gain, p = paired(values(of_set, method, "auprc"), values(of_set, DEGREE, "auprc"), 1 / (N_FOLDS - 1))
-                cells.append("" if method == DEGREE else f"{gain:+.3f} ({p:.2g})")
+                both = values(of_set, method, "auprc"), values(of_set, DEGREE, "auprc")
+                gain, p = paired(*both, 1 / (N_FOLDS - 1))
+                low, high = interval(*both, 1 / (N_FOLDS - 1))
+                cells += (
+                    ["", "", ""] if method == DEGREE else [f"{gain:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"]
+                )
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).strip() + "\n"
 
 
 def values(rows: list[dict[str, object]], method: str, figure: str) -> np.ndarray:
-    """By seed."""
-    found = {row["seed"]: row[figure] for row in rows if row["method"] == method}
-    return np.array([found[seed] for seed in sorted(found)])
+    """By seed, in the mean over initialisations."""
+    own = [row for row in rows if row["method"] == method]
+    return np.array(
+        [np.mean([row[figure] for row in own if row["seed"] == seed]) for seed in sorted({row["seed"] for row in own})]
+    )
 
 
 def write(file: Path, rows: list[dict[str, object]]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import _gat
 import _methods
 import _problem
 import _scores
@@ -391,17 +392,26 @@ def test_networks_are_joined_by_gene_names(beeline):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_method_is_scored_on_the_same_pairs(beeline):
+def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     loaded = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
-    rows = regulation.run("tiny", "edge", 0, *loaded)
+    monkeypatch.setattr(_gat, "_EPOCHS", 1)
+    vectors = regulation.transformer_encoder(loaded[0])
+    rows = regulation.run("tiny", "edge", 0, *loaded, vectors=vectors, layers=["gat"])
+    rows += regulation.run("tiny", "edge", 0, *loaded, init=1)
     assert {row["n_edges"] for row in rows} == {rows[0]["n_edges"]}
     assert {row["n_pairs"] for row in rows} == {rows[0]["n_pairs"]}
-    assert {regulation.OURS, regulation.DEGREE, "Pearson, absolute", "MLP on expression alone"} <= {
-        row["method"] for row in rows
-    }
+    assert {
+        regulation.OURS,
+        regulation.DEGREE,
+        regulation.GAT,
+        regulation.TRANSFORMER,
+        "GNN from nothing, gat",
+        "Pearson, absolute",
+        "MLP on expression alone",
+    } <= {row["method"] for row in rows}
     assert all(np.isfinite(row["auprc"]) for row in rows)
     text = regulation.tables(json.loads(json.dumps(rows)))
-    assert "**tiny; split by edge** (1 splits)" in text
+    assert "**tiny; split by edge** (1 splits x 2 initialisations)" in text
     assert "| **scbignn** |" in text
 
 
