@@ -1,8 +1,7 @@
 """Find hidden edges of known gene regulatory networks by scbignn and by rivals, on the same splits, in one run.
 
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
-                                    [--inits 1] [--no-trees] [--no-gat] [--transformer] [--layers gcn gat]
-                                    [--threads 1] [--json OUT]
+                                    [--inits 1] [--methods ours simple ...] [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
     python benchmarks/regulation.py --read RUN.json [RUN.json ...]
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -63,9 +62,16 @@ N_FOLDS = 4
 OURS = "scbignn"
 DEGREE = "degree: TF rate + target rate"
 GAT = "attention network on known edges (GENELink-like)"
+PAPER = (
+    ("paper", "GNN from nothing (Config.paper())", "sage"),
+    ("paper-gcn", "GNN from nothing, GCN", "gcn"),
+    ("paper-gat", "GNN from nothing, GAT", "gat"),
+)
 TRANSFORMER = "scbignn, vectors by encoder='transformer'"
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
+#: What can be run; without a choice all but the last three.
+METHODS = ("ours", "simple", "mlp", "trees", "gat", "paper", "transformer", "paper-gcn", "paper-gat")
 
 
 def main() -> None:
@@ -77,12 +83,7 @@ def main() -> None:
     parser.add_argument(
         "--inits", type=int, default=1, help="initialisations of every split; a split counts by their mean"
     )
-    parser.add_argument("--no-gat", action="store_true", help="leave out the attention network on known edges")
-    parser.add_argument("--transformer", action="store_true", help="with vectors by encoder='transformer', too")
-    parser.add_argument(
-        "--layers", nargs="+", default=[], choices=["gcn", "gat"], help="Config.paper() with these, too"
-    )
-    parser.add_argument("--no-trees", action="store_true", help="leave out the slowest rival, trees on TF expression")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS[:-3]), choices=list(METHODS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
@@ -96,13 +97,12 @@ def main() -> None:
         print(genelink_table(options.data / "genelink_splits"))
         return
     rows = []
-    more = {"trees": not options.no_trees, "gat": not options.no_gat, "layers": options.layers}
     for name in options.sets:
         x, known, tfs = load(options.data, *SETS[name])
-        vectors = transformer_encoder(x) if options.transformer else None
+        vectors = transformer_encoder(x) if "transformer" in options.methods else None
         for split in options.splits:
             for seed, init in product(options.seeds, range(options.inits)):
-                rows += run(name, split, seed, x, known, tfs, init=init, vectors=vectors, **more)
+                rows += run(name, split, seed, x, known, tfs, init=init, vectors=vectors, methods=options.methods)
                 if options.json:
                     write(options.json, rows)
     print(tables(rows))
@@ -139,10 +139,8 @@ def run(
     tfs: np.ndarray,
     *,
     init: int = 0,
-    trees: bool = True,
-    gat: bool = True,
     vectors: Encoder | None = None,
-    layers: Sequence[str] = (),
+    methods: Sequence[str] = METHODS[:-3],
 ) -> list[dict[str, object]]:
     """A row a method; `seed` deals the pairs, `init` starts whatever is random besides."""
     symmetric = is_symmetric(known, tfs)
@@ -150,7 +148,6 @@ def run(
     number = 0
     shown = train_of(fold, number, tfs, split, N_FOLDS, symmetric=symmetric)
     asked = fold == number
-    start = time.perf_counter()
     genes = describe_genes(x, tfs, expression_encoder(Config().n_components), rng=np.random.default_rng(seed))
     start_at = seed + 1000 * init
     common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": start_at}
@@ -159,33 +156,39 @@ def run(
         progress = tqdm(total=10**6, disable=True)
         return score_links(known, shown, tfs, genes, config, split, progress=progress, **common)
 
-    ours = links(Config())
-    seconds = {OURS: time.perf_counter() - start}
-    methods = {OURS: ours.logits, DEGREE: ours.degree}
-    if split in ("edge", "target"):
-        methods |= {f"member: {member}": values for member, values in ours.members.items()}
-    methods["linear, no expression"] = ours.network
-    if vectors is not None:
-        methods[TRANSFORMER] = links(Config(), describe_genes(x, tfs, vectors, rng=np.random.default_rng(seed))).logits
-    methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
-    methods["Pearson, absolute"] = np.abs(genes.pearson)
-    if split in ("edge", "target"):
-        if trees:
-            methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+    learns = split in ("edge", "target")
+    seconds: dict[str, float] = {}
+    found = {DEGREE: fit_degree(known, shown).logits()}
+
+    def timed(method: str, score: Callable[[], np.ndarray]) -> None:
         start = time.perf_counter()
-        methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, start_at)
-        seconds["MLP on expression alone"] = time.perf_counter() - start
+        found[method] = score()
+        seconds[method] = time.perf_counter() - start
+
+    if "ours" in methods:
         start = time.perf_counter()
-        methods["GNN from nothing (Config.paper())"] = links(Config.paper()).logits
-        seconds["GNN from nothing (Config.paper())"] = time.perf_counter() - start
-        for layer in layers:
-            methods[f"GNN from nothing, {layer}"] = links(Config.paper(layer=layer)).logits
-        if gat:
-            start = time.perf_counter()
-            methods[GAT] = graph_attention(known, shown, x, tfs, start_at)
-            seconds[GAT] = time.perf_counter() - start
+        ours = links(Config())
+        seconds[OURS] = time.perf_counter() - start
+        found |= {OURS: ours.logits, "linear, no expression": ours.network}
+        if learns:
+            found |= {f"member: {member}": values for member, values in ours.members.items()}
+    if "transformer" in methods:
+        of_vectors = describe_genes(x, tfs, vectors, rng=np.random.default_rng(seed))
+        timed(TRANSFORMER, lambda: links(Config(), of_vectors).logits)
+    if "simple" in methods:
+        found["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
+        found["Pearson, absolute"] = np.abs(genes.pearson)
+    if learns and "trees" in methods:
+        found["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+    if learns and "mlp" in methods:
+        timed("MLP on expression alone", lambda: expression_mlp(known, shown, tfs, genes, start_at))
+    if learns and "gat" in methods:
+        timed(GAT, lambda: graph_attention(known, shown, x, tfs, start_at))
+    for kind, method, layer in PAPER:
+        if learns and kind in methods:
+            timed(method, lambda layer=layer: links(Config.paper(layer=layer)).logits)
     rows = []
-    for method, scores in methods.items():
+    for method, scores in found.items():
         figures = link_scores(known, scores, asked)
         rows.append(
             {"set": name, "split": split, "seed": seed, "init": init, "method": method}
@@ -266,18 +269,30 @@ def tables(rows: list[dict[str, object]]) -> str:
             seeds, inits = ({row.get(what, 0) for row in of_set} for what in ("seed", "init"))
             number = f"{len(seeds)} splits" + (f" x {len(inits)} initialisations" if len(inits) > 1 else "")
             lines += ["", f"**{name}; split by {split}** ({number})", ""]
-            head = ["method", "AUROC", "AUPRC", "± s.d.", "ratio", "early prec.", "AUROC per TF", "AUPRC per TF"]
+            head = [
+                "method",
+                "splits",
+                "AUROC",
+                "AUPRC",
+                "± s.d.",
+                "ratio",
+                "early prec.",
+                "AUROC per TF",
+                "AUPRC per TF",
+            ]
             head += ["AUPRC less degree", "95 % interval", "p"]
             lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
             methods = list(dict.fromkeys(row["method"] for row in of_set))
             order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
             for method in order:
                 mean = {figure: np.mean(values(of_set, method, figure)) for figure in FIGURES}
-                deviation = np.std(values(of_set, method, "auprc"), ddof=1) if len(seeds) > 1 else np.nan
-                cells = [f"**{method}**" if method == OURS else method, f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
+                auprc = values(of_set, method, "auprc")
+                deviation = np.std(auprc, ddof=1) if len(auprc) > 1 else np.nan
+                cells = [f"**{method}**" if method == OURS else method, str(len(auprc))]
+                cells += [f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
                 cells += [f"{deviation:.3f}", f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
                 cells += [f"{mean['tf_auroc']:.3f}", f"{mean['tf_auprc']:.3f}"]
-                both = values(of_set, method, "auprc"), values(of_set, DEGREE, "auprc")
+                both = auprc, values(of_set, DEGREE, "auprc", seeds_of(of_set, method))
                 gain, p = paired(*both, 1 / (N_FOLDS - 1))
                 low, high = interval(*both, 1 / (N_FOLDS - 1))
                 cells += (
@@ -287,12 +302,16 @@ def tables(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def values(rows: list[dict[str, object]], method: str, figure: str) -> np.ndarray:
-    """By seed, in the mean over initialisations."""
-    own = [row for row in rows if row["method"] == method]
-    return np.array(
-        [np.mean([row[figure] for row in own if row["seed"] == seed]) for seed in sorted({row["seed"] for row in own})]
-    )
+def seeds_of(rows: list[dict[str, object]], method: str) -> list[int]:
+    """The splits that a method was run on."""
+    return sorted({row["seed"] for row in rows if row["method"] == method})
+
+
+def values(rows: list[dict[str, object]], method: str, figure: str, seeds: Sequence[int] | None = None) -> np.ndarray:
+    """By split, in the mean over initialisations; a row that is there twice, from two runs, counts once."""
+    found = {(row["seed"], row.get("init", 0)): row[figure] for row in rows if row["method"] == method}
+    seeds = seeds_of(rows, method) if seeds is None else seeds
+    return np.array([np.mean([value for (own, _), value in found.items() if own == seed]) for seed in seeds])
 
 
 def write(file: Path, rows: list[dict[str, object]]) -> None:
