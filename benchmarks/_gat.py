@@ -1,4 +1,4 @@
-"""A graph attention network on known edges in the manner of GENELink (Chen and Liu 2022), on any split."""
+"""A graph attention network on known edges in the manner of GENELink, on any split."""
 
 from __future__ import annotations
 
