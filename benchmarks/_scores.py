@@ -44,3 +44,15 @@ def paired(ours: np.ndarray, theirs: np.ndarray, test_share: float = 0.25) -> tu
         return float(difference.mean()), float("nan")
     t = difference.mean() / np.sqrt((1 / n + test_share) * variance)
     return float(difference.mean()), float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def interval(
+    ours: np.ndarray, theirs: np.ndarray, test_share: float = 0.25, level: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of the mean difference, by the same test; NaN of a single run."""
+    difference = ours - theirs
+    n = len(difference)
+    if n < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt((1 / n + test_share) * difference.var(ddof=1))
+    return float(difference.mean() - half), float(difference.mean() + half)

@@ -1,7 +1,7 @@
 """Find hidden edges of known gene regulatory networks by scbignn and by rivals, on the same splits, in one run.
 
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
-                                    [--no-trees] [--threads 1] [--json OUT]
+                                    [--inits 1] [--methods ours simple ...] [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
     python benchmarks/regulation.py --read RUN.json [RUN.json ...]
 
@@ -14,28 +14,38 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
+from _gat import graph_attention
 from _runs import commit
-from _scores import paired
+from _scores import interval, paired
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
 from tqdm.auto import tqdm
 
 from scbignn.regulation import (
     Config,
+    Encoder,
+    Genes,
     deal,
     describe_genes,
+    draw_encoded,
+    encode_genes,
     expression_encoder,
     fit_degree,
+    fit_transformer,
     is_symmetric,
     link_scores,
     score_links,
+    table_encoder,
     train_of,
 )
 
@@ -51,8 +61,17 @@ GENELINK = ("hESC_tf500", "hESC_tf1000", "mESC_tf500", "mESC_tf1000")
 N_FOLDS = 4
 OURS = "scbignn"
 DEGREE = "degree: TF rate + target rate"
+GAT = "attention network on known edges (GENELink-like)"
+PAPER = (
+    ("paper", "GNN from nothing (Config.paper())", "sage"),
+    ("paper-gcn", "GNN from nothing, GCN", "gcn"),
+    ("paper-gat", "GNN from nothing, GAT", "gat"),
+)
+TRANSFORMER = "scbignn, vectors by encoder='transformer'"
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
+#: What can be run; without a choice all but the last three.
+METHODS = ("ours", "simple", "mlp", "trees", "gat", "paper", "transformer", "paper-gcn", "paper-gat")
 
 
 def main() -> None:
@@ -61,7 +80,10 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--splits", nargs="+", default=["edge", "target"], choices=["edge", "target", "tf", "both"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--no-trees", action="store_true", help="leave out the slowest rival, trees on TF expression")
+    parser.add_argument(
+        "--inits", type=int, default=1, help="initialisations of every split; a split counts by their mean"
+    )
+    parser.add_argument("--methods", nargs="+", default=list(METHODS[:-3]), choices=list(METHODS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
@@ -77,9 +99,10 @@ def main() -> None:
     rows = []
     for name in options.sets:
         x, known, tfs = load(options.data, *SETS[name])
+        vectors = transformer_encoder(x) if "transformer" in options.methods else None
         for split in options.splits:
-            for seed in options.seeds:
-                rows += run(name, split, seed, x, known, tfs, trees=not options.no_trees)
+            for seed, init in product(options.seeds, range(options.inits)):
+                rows += run(name, split, seed, x, known, tfs, init=init, vectors=vectors, methods=options.methods)
                 if options.json:
                     write(options.json, rows)
     print(tables(rows))
@@ -99,48 +122,80 @@ def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndar
     return adata.X.toarray().astype(np.float64), known, genes.get_indexer(names)
 
 
+def transformer_encoder(x: np.ndarray) -> Encoder:
+    """Vectors of genes by a transformer that was trained on the cells; it reads no edge, so once a set is enough."""
+    x, config, cpu = sp.csr_matrix(x), Config(), torch.device("cpu")
+    x = draw_encoded(x, config, np.random.default_rng(0))
+    model, _ = fit_transformer(x, config, device=cpu, seed=0)
+    return table_encoder(encode_genes(model, x, range(x.shape[1]), config, device=cpu), config.n_components)
+
+
 def run(
-    name: str, split: str, seed: int, x: np.ndarray, known: np.ndarray, tfs: np.ndarray, *, trees: bool = True
+    name: str,
+    split: str,
+    seed: int,
+    x: np.ndarray,
+    known: np.ndarray,
+    tfs: np.ndarray,
+    *,
+    init: int = 0,
+    vectors: Encoder | None = None,
+    methods: Sequence[str] = METHODS[:-3],
 ) -> list[dict[str, object]]:
-    """A row a method."""
+    """A row a method; `seed` deals the pairs, `init` starts whatever is random besides."""
     symmetric = is_symmetric(known, tfs)
     fold = deal(known, tfs, split, N_FOLDS, np.random.default_rng(seed), symmetric=symmetric)
     number = 0
     shown = train_of(fold, number, tfs, split, N_FOLDS, symmetric=symmetric)
     asked = fold == number
-    start = time.perf_counter()
     genes = describe_genes(x, tfs, expression_encoder(Config().n_components), rng=np.random.default_rng(seed))
-    common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": seed}
+    start_at = seed + 1000 * init
+    common = {"symmetric": symmetric, "device": torch.device("cpu"), "engine": "torch", "seed": start_at}
 
-    def links(config: Config):
+    def links(config: Config, genes: Genes = genes):
         progress = tqdm(total=10**6, disable=True)
         return score_links(known, shown, tfs, genes, config, split, progress=progress, **common)
 
-    ours = links(Config())
-    seconds = {OURS: time.perf_counter() - start}
-    methods = {OURS: ours.logits, DEGREE: ours.degree}
-    if split in ("edge", "target"):
-        methods |= {f"member: {member}": values for member, values in ours.members.items()}
-    methods["linear, no expression"] = ours.network
-    methods["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
-    methods["Pearson, absolute"] = np.abs(genes.pearson)
-    if split in ("edge", "target"):
-        if trees:
-            methods["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+    learns = split in ("edge", "target")
+    seconds: dict[str, float] = {}
+    found = {DEGREE: fit_degree(known, shown).logits()}
+
+    def timed(method: str, score: Callable[[], np.ndarray]) -> None:
         start = time.perf_counter()
-        methods["MLP on expression alone"] = expression_mlp(known, shown, tfs, genes, seed)
-        seconds["MLP on expression alone"] = time.perf_counter() - start
+        found[method] = score()
+        seconds[method] = time.perf_counter() - start
+
+    if "ours" in methods:
         start = time.perf_counter()
-        methods["GNN from nothing (Config.paper())"] = links(Config.paper()).logits
-        seconds["GNN from nothing (Config.paper())"] = time.perf_counter() - start
+        ours = links(Config())
+        seconds[OURS] = time.perf_counter() - start
+        found |= {OURS: ours.logits, "linear, no expression": ours.network}
+        if learns:
+            found |= {f"member: {member}": values for member, values in ours.members.items()}
+    if "transformer" in methods:
+        of_vectors = describe_genes(x, tfs, vectors, rng=np.random.default_rng(seed))
+        timed(TRANSFORMER, lambda: links(Config(), of_vectors).logits)
+    if "simple" in methods:
+        found["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
+        found["Pearson, absolute"] = np.abs(genes.pearson)
+    if learns and "trees" in methods:
+        found["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+    if learns and "mlp" in methods:
+        timed("MLP on expression alone", lambda: expression_mlp(known, shown, tfs, genes, start_at))
+    if learns and "gat" in methods:
+        timed(GAT, lambda: graph_attention(known, shown, x, tfs, start_at))
+    for kind, method, layer in PAPER:
+        if learns and kind in methods:
+            timed(method, lambda layer=layer: links(Config.paper(layer=layer)).logits)
     rows = []
-    for method, scores in methods.items():
+    for method, scores in found.items():
         figures = link_scores(known, scores, asked)
         rows.append(
-            {"set": name, "split": split, "seed": seed, "method": method, "seconds": seconds.get(method), **figures}
+            {"set": name, "split": split, "seed": seed, "init": init, "method": method}
+            | {"seconds": seconds.get(method), **figures}
         )
     shown_rows = ", ".join(f"{row['method']} {row['auprc']:.3f}" for row in rows)
-    print(name, split, seed, shown_rows, flush=True)
+    print(name, split, seed, init, shown_rows, flush=True)
     return rows
 
 
@@ -211,29 +266,52 @@ def tables(rows: list[dict[str, object]]) -> str:
         own = [row for row in rows if row["split"] == split]
         for name in dict.fromkeys(row["set"] for row in own):
             of_set = [row for row in own if row["set"] == name]
-            seeds = sorted({row["seed"] for row in of_set})
-            lines += ["", f"**{name}; split by {split}** ({len(seeds)} splits)", ""]
-            head = ["method", "AUROC", "AUPRC", "± s.d.", "ratio", "early prec.", "AUROC per TF", "AUPRC per TF"]
-            head += ["AUPRC less degree (p)"]
+            seeds, inits = ({row.get(what, 0) for row in of_set} for what in ("seed", "init"))
+            number = f"{len(seeds)} splits" + (f" x {len(inits)} initialisations" if len(inits) > 1 else "")
+            lines += ["", f"**{name}; split by {split}** ({number})", ""]
+            head = [
+                "method",
+                "splits",
+                "AUROC",
+                "AUPRC",
+                "± s.d.",
+                "ratio",
+                "early prec.",
+                "AUROC per TF",
+                "AUPRC per TF",
+            ]
+            head += ["AUPRC less degree", "95 % interval", "p"]
             lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
             methods = list(dict.fromkeys(row["method"] for row in of_set))
             order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
             for method in order:
                 mean = {figure: np.mean(values(of_set, method, figure)) for figure in FIGURES}
-                deviation = np.std(values(of_set, method, "auprc"), ddof=1) if len(seeds) > 1 else np.nan
-                cells = [f"**{method}**" if method == OURS else method, f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
+                auprc = values(of_set, method, "auprc")
+                deviation = np.std(auprc, ddof=1) if len(auprc) > 1 else np.nan
+                cells = [f"**{method}**" if method == OURS else method, str(len(auprc))]
+                cells += [f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
                 cells += [f"{deviation:.3f}", f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
                 cells += [f"{mean['tf_auroc']:.3f}", f"{mean['tf_auprc']:.3f}"]
-                gain, p = paired(values(of_set, method, "auprc"), values(of_set, DEGREE, "auprc"), 1 / (N_FOLDS - 1))
-                cells.append("" if method == DEGREE else f"{gain:+.3f} ({p:.2g})")
+                both = auprc, values(of_set, DEGREE, "auprc", seeds_of(of_set, method))
+                gain, p = paired(*both, 1 / (N_FOLDS - 1))
+                low, high = interval(*both, 1 / (N_FOLDS - 1))
+                cells += (
+                    ["", "", ""] if method == DEGREE else [f"{gain:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"]
+                )
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).strip() + "\n"
 
 
-def values(rows: list[dict[str, object]], method: str, figure: str) -> np.ndarray:
-    """By seed."""
-    found = {row["seed"]: row[figure] for row in rows if row["method"] == method}
-    return np.array([found[seed] for seed in sorted(found)])
+def seeds_of(rows: list[dict[str, object]], method: str) -> list[int]:
+    """The splits that a method was run on."""
+    return sorted({row["seed"] for row in rows if row["method"] == method})
+
+
+def values(rows: list[dict[str, object]], method: str, figure: str, seeds: Sequence[int] | None = None) -> np.ndarray:
+    """By split, in the mean over initialisations; a row that is there twice, from two runs, counts once."""
+    found = {(row["seed"], row.get("init", 0)): row[figure] for row in rows if row["method"] == method}
+    seeds = seeds_of(rows, method) if seeds is None else seeds
+    return np.array([np.mean([value for (own, _), value in found.items() if own == seed]) for seed in seeds])
 
 
 def write(file: Path, rows: list[dict[str, object]]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import _gat
 import _methods
 import _problem
 import _scores
@@ -235,6 +236,15 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert _scores.calibration_error(np.zeros(1000, int), probability) == pytest.approx(0.2)
 
 
+def test_the_interval_excludes_zero_where_the_test_says_so():
+    theirs = np.zeros(5)
+    for ours in (np.array([0.01, 0.02, 0.0, 0.02, 0.01]), np.array([0.1, 0.12, 0.1, 0.11, 0.1])):
+        low, high = _scores.interval(ours, theirs)
+        assert (low + high) / 2 == pytest.approx(ours.mean())
+        assert (low > 0) == (_scores.paired(ours, theirs)[1] < 0.05)
+    assert np.isnan(_scores.interval(theirs[:1], theirs[:1])).all()
+
+
 def test_paired_test_is_stricter_where_training_cells_overlap():
     ours = np.array([0.9, 0.92, 0.91, 0.94, 0.9])
     gain, independent = _scores.paired(ours, ours - [0.01, 0.02, 0.0, 0.02, 0.01], test_share=0.0)
@@ -392,18 +402,30 @@ def test_networks_are_joined_by_gene_names(beeline):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_method_is_scored_on_the_same_pairs(beeline):
+def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     loaded = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
-    rows = regulation.run("tiny", "edge", 0, *loaded)
-    assert {row["n_edges"] for row in rows} == {rows[0]["n_edges"]}
-    assert {row["n_pairs"] for row in rows} == {rows[0]["n_pairs"]}
-    assert {regulation.OURS, regulation.DEGREE, "Pearson, absolute", "MLP on expression alone"} <= {
-        row["method"] for row in rows
-    }
+    monkeypatch.setattr(_gat, "_EPOCHS", 1)
+    vectors = regulation.transformer_encoder(loaded[0])
+    rows = regulation.run("tiny", "edge", 0, *loaded, vectors=vectors, methods=regulation.METHODS)
+    rows += regulation.run("tiny", "edge", 0, *loaded, init=1, methods=["simple"])
+    rows += regulation.run("tiny", "edge", 1, *loaded, methods=["simple"])
+    first = [row for row in rows if row["seed"] == 0]
+    assert {row["n_edges"] for row in first} == {rows[0]["n_edges"]}
+    assert {row["n_pairs"] for row in first} == {rows[0]["n_pairs"]}
+    assert {
+        regulation.OURS,
+        regulation.DEGREE,
+        regulation.GAT,
+        regulation.TRANSFORMER,
+        "GNN from nothing, GAT",
+        "Pearson, absolute",
+        "MLP on expression alone",
+    } <= {row["method"] for row in rows}
     assert all(np.isfinite(row["auprc"]) for row in rows)
     text = regulation.tables(json.loads(json.dumps(rows)))
-    assert "**tiny; split by edge** (1 splits)" in text
-    assert "| **scbignn** |" in text
+    assert "**tiny; split by edge** (2 splits x 2 initialisations)" in text
+    assert "| **scbignn** | 1 |" in text
+    assert "| Pearson, absolute | 2 |" in text
 
 
 def test_genelinks_files_are_read_as_they_are(tmp_path):

@@ -338,6 +338,15 @@ def test_grn_writes_what_the_function_finds(regulated, name, capsys):
     pd.testing.assert_frame_equal(pd.read_csv(table), get.grn(adata), check_dtype=False, check_exact=False, rtol=1e-5)
 
 
+def test_grn_by_group(regulated):
+    adata = anndata.read_h5ad(regulated / "in.h5ad")
+    adata.obs["kind"] = ["a", "b"] * 20
+    adata.write_h5ad(regulated / "in.h5ad")
+    files = [str(regulated / name) for name in ("in.h5ad", "net.csv", "out.h5ad")]
+    assert main(["grn", files[0], "--network", files[1], "-o", files[2], "--groupby", "kind"]) == 0
+    assert set(get.grn(anndata.read_h5ad(files[2]))["group"]) == {"a", "b"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [

@@ -93,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         "--split", default="edge", choices=["edge", "target", "tf", "both"], help="what is hidden together"
     )
     grn.add_argument("--layer", help="layer to use instead of X")
+    grn.add_argument("--groupby", help="column of obs: a network for each group of cells")
+    grn.add_argument(
+        "--encoder", default="auto", choices=["auto", "expression", "transformer"], help="what stands for genes"
+    )
     grn.add_argument("--n-edges", type=int, help="how many links to keep")
     grn.add_argument("--key-added", default="sctransnet", help="name of the slots to write")
     grn.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -208,6 +212,8 @@ def _grn(options: argparse.Namespace) -> int:
         network,
         split=options.split,
         layer=options.layer,
+        groupby=options.groupby,
+        encoder=options.encoder,
         n_edges=options.n_edges,
         key_added=options.key_added,
         device=options.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from copy import deepcopy
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -11,22 +12,25 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+from natsort import natsorted
 
 from ._check import (
     Expression,
     Labels,
     check_expression,
     check_values,
+    pick_column,
     pick_matrix,
     recorded_log1p,
     sample_rows,
+    some,
     take_rows,
     tell_expression,
     undo_log1p,
 )
 from ._expression import normalize
 from ._genes import GeneMatch
-from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, GrnKeys, column_names
+from ._keys import UNKNOWN, AnnotationKeys, ClusterKeys, GrnKeys, column_names, is_grn
 from .annotation import (
     Annotation,
     Edges,
@@ -44,6 +48,10 @@ from .clustering import Model as ClusterModel
 from .graph import Neighbors, connectivities
 from .regulation import FIGURES, SCORERS, Network, Regulation
 
+logger = logging.getLogger(__name__)
+
+#: A group of fewer cells gets no network of its own.
+_MIN_GROUP = 20
 #: Grey, for cells that are like no label.
 _UNKNOWN_COLOR = "#bbbbbb"
 
@@ -480,6 +488,68 @@ def _cluster_slots(
     ]
 
 
+class Group(NamedTuple):
+    """Cells that belong together."""
+
+    name: str
+    cells: np.ndarray
+    """Their places."""
+
+
+def read_groups(adata: AnnData, groupby: str | None) -> list[Group]:
+    """The cells of each group that is large enough, or all of them where there is no column.
+
+    Groups are in the order of their categories, else in natural order. Cells without a group belong to none.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    ValueError
+        No group is large enough.
+    """
+    if groupby is None:
+        return [Group("", np.arange(adata.n_obs))]
+    column = pick_column(adata.obs, groupby, "groupby")
+    if isinstance(column, pd.DataFrame):
+        msg = f"adata.obs has {column.shape[1]} columns named {groupby!r}. Rename all but one."
+        raise ValueError(msg)
+    names = column.astype("str").to_numpy()
+    there = column.notna().to_numpy()
+    ordered = (
+        [str(name) for name in column.cat.categories]
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else natsorted(set(names[there]))
+    )
+    found = [Group(name, np.flatnonzero(there & (names == name))) for name in ordered]
+    small = [group.name for group in found if 0 < len(group.cells) < _MIN_GROUP]
+    found = [group for group in found if len(group.cells) >= _MIN_GROUP]
+    if not found:
+        msg = (
+            f"adata.obs[{groupby!r}] has no group of at least {_MIN_GROUP} cells. Name a coarser column with groupby=, or "
+            "leave it out."
+        )
+        raise ValueError(msg)
+    if small:
+        logger.info("groups of fewer than %d cells are left out (%s)", _MIN_GROUP, some(small))
+    return found
+
+
+def grn_index_slots(key_added: str, groupby: str, keys: list[str], about: list[tuple[str, int, str]]) -> list[Slot]:
+    """What `tl.infer_grn` writes under its own key where each group has a run."""
+    groups = pd.DataFrame(about, columns=["group", "n_cells", "verdict"], index=keys)
+    record = {"groupby": groupby, "groups": groups, "metrics": {}, "verdict": "by group, see groups"}
+    return [Slot("uns", key_added, record | {"version": version("scbignn")})]
+
+
+def stale_grn_slots(adata: AnnData, key_added: str, keys: list[str]) -> list[Slot]:
+    """Removes what an earlier run left of groups, or of all cells, that this one does not write."""
+    run = adata.uns.get(key_added)
+    earlier = [key_added, *(run["groups"].index if is_grn(run) and "groups" in run else ())]
+    names = [GrnKeys(key).slots.items() for key in earlier if key not in keys and is_grn(adata.uns.get(key))]
+    return [Slot(attribute, name, None) for items in names for attribute, own in items for name in own]
+
+
 def grn_slots(
     found: Regulation,
     network: Network,
@@ -513,6 +583,7 @@ def grn_slots(
         "metrics": metrics,
         "verdict": found.verdict,
         "curves": pd.DataFrame(found.curves),
+        "roc": pd.DataFrame(found.roc),
         "history": pd.DataFrame(found.history),
         "network": network.report,
         "symmetric": found.symmetric,

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from anndata import AnnData
 
 from scbignn import get
@@ -23,3 +24,9 @@ def test_curves_are_as_stored():
     curves = pd.DataFrame({"recall": [0.0, 1.0], "model": [1.0, 0.5], "baseline": [0.5, 0.4]})
     adata.uns["sctransnet"] = {"verdict": "", "metrics": {}, "curves": curves}
     pd.testing.assert_frame_equal(get.grn_curves(adata), curves)
+    with pytest.raises(KeyError, match="no 'roc': it is of an earlier version"):
+        get.grn_curves(adata, kind="roc")
+    adata.uns["sctransnet"]["roc"] = -curves
+    pd.testing.assert_frame_equal(get.grn_curves(adata, kind="roc"), -curves)
+    with pytest.raises(ValueError, match="kind='lift' is unknown"):
+        get.grn_curves(adata, kind="lift")

@@ -21,6 +21,12 @@ from scbignn.regulation import Config
         ({"learning_rate": 0}, "above 0"),
         ({"offset": 1}, "True or False"),
         ({"width": 1}, "width"),
+        ({"layer": "mean"}, "'sage', 'gcn', 'gat'"),
+        ({"layer": "gat", "width": 30}, "a multiple of n_heads, 4"),
+        ({"pooling": "max"}, "'attention', 'mean'"),
+        ({"temperature": 0}, "above 0"),
+        ({"hidden_share": 1.0}, "within"),
+        ({"encoder_width": 30}, "a multiple of encoder_heads, 4"),
     ],
 )
 def test_values_that_cannot_be_used_are_refused(change, message):

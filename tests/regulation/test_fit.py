@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 from scbignn.regulation import Config, expression_encoder, infer_links
-from scbignn.regulation._fit import _calibrate, _gain, _is_first, _precisions
+from scbignn.regulation._fit import _calibrate, _found_edges, _gain, _is_first, _precisions
 
 CONFIG = Config(members=("ridge",), n_folds=2, n_inner_folds=2, n_components=4, penalties=(10.0, np.inf))
 
@@ -94,6 +94,16 @@ def test_curves_are_the_best_precision_at_a_recall_or_beyond():
     precision, recall, _ = precision_recall_curve(y, s)
     for at in (0, 50, 130, 200):
         assert found[1][at] == pytest.approx(precision[:-1][recall[:-1] >= at / 200 - 1e-12].max())
+
+
+def test_roc_curves_hold_the_area():
+    rng = np.random.default_rng(0)
+    y, s = rng.random(300) < 0.3, rng.normal(size=300)
+    (found,) = _found_edges(y, s + y, s)
+    for values, curve in ((s + y, found[0]), (s, found[1])):
+        assert np.trapezoid(curve, np.linspace(0, 1, 201)) == pytest.approx(roc_auc_score(y, values), abs=0.01)
+        assert (np.diff(curve) >= 0).all()
+    assert _found_edges(np.zeros(5, dtype=bool), np.arange(5)) == []
 
 
 def test_gains_are_paired_and_strict():

@@ -46,6 +46,7 @@ def test_slots_are_as_documented(data, scored):
         "metrics",
         "verdict",
         "curves",
+        "roc",
         "history",
         "network",
         "symmetric",
@@ -140,6 +141,128 @@ def test_given_vectors_stand_for_genes(data, caplog):
     assert found.uns["sctransnet"]["params"]["encoder"] == "table"
     plain = tl.infer_grn(adata, network, encoder="expression", config=RIDGE, copy=True)
     assert (found.varp["sctransnet"] != plain.varp["sctransnet"]).nnz
+
+
+@pytest.fixture
+def scbert(data, tmp_path):
+    """A small model of random weights that knows most of the genes."""
+    import torch
+    from small import generator
+
+    from scbignn.regulation._scbert import expected_shapes
+
+    g = generator()
+    shapes = expected_shapes(60, 8, 1, 1, 5)
+    torch.save({name: torch.randn(shape, generator=g) for name, shape in shapes.items()}, tmp_path / "m.pth")
+    genes = [name.upper() for name in data[0].var_names[3:]] + [f"other {number}" for number in range(13)]
+    return scbignn.regulation.read_scbert(tmp_path / "m.pth", genes, check_genes=False)
+
+
+def test_scbert_stands_for_genes(data, scbert, caplog):
+    adata, network = data
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    assert "3 of 50 genes have no vector" in caplog.text
+    assert found.uns["sctransnet"]["params"]["encoder"] == "scbert"
+    again = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
+    plain = tl.infer_grn(adata, network, config=RIDGE, copy=True)
+    assert (found.varp["sctransnet"] != plain.varp["sctransnet"]).nnz
+
+
+def test_scbert_reads_logarithms_of_any_base(data, scbert, caplog):
+    adata, network = data[0].copy(), data[1]
+    of_counts = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    counts = adata.X.toarray()
+    adata.X = sp.csr_matrix(np.log1p(1e4 * counts / counts.sum(1, keepdims=True)) / np.log(2), dtype=np.float32)
+    adata.uns["log1p"] = {"base": 2}
+    found = tl.infer_grn(adata, network, encoder=scbert, config=RIDGE, copy=True)
+    np.testing.assert_allclose(found.varp["sctransnet"].toarray(), of_counts.varp["sctransnet"].toarray(), atol=0.02)
+
+
+def test_scbert_without_genes_of_the_data_is_refused(data, scbert):
+    adata = data[0].copy()
+    adata.var_names = [f"x{number}" for number in range(50)]
+    network = pd.DataFrame({"source": "x0", "target": adata.var_names[10:30]})
+    with pytest.raises(ValueError, match="encoder knows 0 of the 50 genes of adata: its genes are 'TF_3'"):
+        tl.infer_grn(adata, network, encoder=scbert, config=RIDGE)
+
+
+def test_a_transformer_learns_from_the_cells_and_goes_on_from_a_checkpoint(data, tmp_path, caplog, monkeypatch):
+    adata, network = data
+    kept = ("n_folds", "n_inner_folds", "n_components", "penalties", "members")
+    small = {"encoder_width": 8, "encoder_layers": 1, "encoder_heads": 2, "encoder_epochs": 2, "n_encoded_cells": 30}
+    config = Config(**{name: getattr(RIDGE, name) for name in kept}, **small)
+    arguments = {"encoder": "transformer", "config": config, "copy": True}
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, **arguments)
+    assert "encoder: trained on 30 cells; squared error of hidden expression" in caplog.text
+    assert found.uns["sctransnet"]["params"]["encoder"] == "transformer"
+    file = tmp_path / "run.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("scbignn.tl._infer_grn.infer_links", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tl.infer_grn(adata, network, checkpoint=file, **arguments)
+    assert file.exists()
+    again = tl.infer_grn(adata, network, checkpoint=file, **arguments)
+    assert not file.exists()
+    np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
+
+
+@pytest.fixture
+def grouped(data):
+    adata = data[0].copy()
+    adata.obs["kind"] = pd.Categorical(np.r_[["b/c"] * 40, ["a"] * 25, ["few"] * 10, [None] * 5], ["few", "b/c", "a"])
+    return adata, data[1]
+
+
+def test_groups_get_networks_of_their_own(grouped, caplog, tmp_path):
+    adata, network = grouped
+    with caplog.at_level(logging.INFO, "scbignn"):
+        found = tl.infer_grn(adata, network, groupby="kind", config=RIDGE, copy=True)
+    assert "groups of fewer than 20 cells are left out ('few')" in caplog.text
+    assert "b/c (40 cells): hidden edges" in caplog.text
+    groups = found.uns["sctransnet"]["groups"]
+    assert groups["group"].to_dict() == {"sctransnet_0": "b/c", "sctransnet_1": "a"}
+    assert groups["n_cells"].tolist() == [40, 25]
+    table = get.grn(found)
+    assert list(dict.fromkeys(table["group"])) == ["b/c", "a"]
+    assert table.columns[:3].tolist() == ["group", "source", "target"]
+    # Each is what the same cells give by themselves.
+    for key, name in groups["group"].items():
+        alone = tl.infer_grn(adata[adata.obs["kind"] == name].copy(), network, config=RIDGE, copy=True)
+        assert (found.varp[key] != alone.varp["sctransnet"]).nnz == 0
+        assert get.grn_metrics(found, key=key).equals(get.grn_metrics(alone))
+        own = table[table["group"] == name].drop(columns="group").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, get.grn(alone))
+    with pytest.raises(KeyError, match=r"holds networks of groups. Pass the key of one: 'sctransnet_0' \(b/c\)"):
+        get.grn_metrics(found)
+    found.write_h5ad(tmp_path / "a.h5ad")
+    pd.testing.assert_frame_equal(get.grn(anndata.read_h5ad(tmp_path / "a.h5ad")), table)
+
+
+def test_what_an_earlier_run_left_of_groups_goes(grouped, contents):
+    adata, network = grouped
+    tl.infer_grn(adata, network, config=RIDGE)
+    plain = contents(adata)
+    tl.infer_grn(adata, network, groupby="kind", config=RIDGE)
+    assert "sctransnet" not in adata.varp
+    tl.infer_grn(adata, network, config=RIDGE)
+    assert contents(adata) == plain
+
+
+def test_groups_that_cannot_be_used_are_refused(grouped, contents):
+    adata, network = grouped
+    adata.obs["cell"] = np.arange(80)
+    adata.varp["sctransnet_1"] = np.eye(50)
+    before = contents(adata)
+    with pytest.raises(KeyError, match="no column 'type'"):
+        tl.infer_grn(adata, network, groupby="type", config=RIDGE)
+    with pytest.raises(ValueError, match=r"'cell'\] has no group of at least 20 cells"):
+        tl.infer_grn(adata, network, groupby="cell", config=RIDGE)
+    with pytest.raises(ValueError, match=r"would overwrite adata.varp\['sctransnet_1'\]"):
+        tl.infer_grn(adata, network, groupby="kind", config=RIDGE)
+    assert contents(adata) == before
 
 
 def test_tfs_without_edges_are_scored_where_tfs_are_held_out(data):

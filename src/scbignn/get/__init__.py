@@ -15,6 +15,7 @@ from ._gene_importance import gene_importance
 from ._grn import grn
 from ._grn_curves import grn_curves
 from ._grn_metrics import grn_metrics
+from ._grn_regulon import grn_regulon
 from ._history import history
 from ._homophily import homophily
 from ._importance_stability import importance_stability
@@ -38,6 +39,7 @@ __all__ = [
     "grn",
     "grn_curves",
     "grn_metrics",
+    "grn_regulon",
     "history",
     "homophily",
     "importance_stability",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from .._keys import GrnKeys
+from .._keys import GrnKeys, is_grn
 from ._stored_grn import stored_grn
 
 
@@ -25,13 +25,22 @@ def grn(adata: AnnData, *, key: str = "sctransnet", known: bool | None = None) -
     -------
     DataFrame
         With the columns `source`, `target`, `weight` (float32, the probability), `known` (bool: the edge was in the table)
-        and `rank` (from 1, among all links), highest first; with repeats also `sd` and `frequency`.
+        and `rank` (from 1, among all links), highest first; with repeats also `sd` and `frequency`. Of a run with
+        `groupby` the tables of all groups, one below the other, with the column `group` in front.
 
     Raises
     ------
     KeyError
         `adata` holds no such run.
     """
+    run = adata.uns.get(key)
+    if is_grn(run) and "groups" in run:
+        tables = []
+        for own, group in run["groups"]["group"].items():
+            table = grn(adata, key=own, known=known)
+            table.insert(0, "group", str(group))
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
     stored_grn(adata, key)
     keys = GrnKeys(key)
     scores = adata.varp[keys.key].tocoo()

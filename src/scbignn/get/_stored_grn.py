@@ -16,7 +16,7 @@ def stored_grn(adata: AnnData, key: str) -> Mapping[str, Any]:
     Raises
     ------
     KeyError
-        It is not.
+        It is not, or it is of groups.
     """
     run = adata.uns.get(key)
     if not is_grn(run):
@@ -24,5 +24,9 @@ def stored_grn(adata: AnnData, key: str) -> Mapping[str, Any]:
             f"adata.uns[{key!r}] holds no regulatory network. Run scbignn.tl.infer_grn(adata, network) first, "
             "or pass the key_added of the run as key."
         )
+        raise KeyError(msg)
+    if "groups" in run:
+        keys = ", ".join(f"{own!r} ({group})" for own, group in run["groups"]["group"].items())
+        msg = f"adata.uns[{key!r}] holds networks of groups. Pass the key of one: {keys}."
         raise KeyError(msg)
     return run

@@ -1,5 +1,6 @@
 """Cell graphs, independent of any framework: neighbours, mean aggregation, homophily."""
 
+from ._attention import Attend, neighbor_attention, neighbor_sum
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
 from ._knn import Neighbors, nearest_among, nearest_neighbors
@@ -8,6 +9,7 @@ from ._product import SparseProduct
 
 __all__ = [
     "Aggregate",
+    "Attend",
     "Engine",
     "Neighbors",
     "SparseProduct",
@@ -17,5 +19,7 @@ __all__ = [
     "homophily_per_label",
     "nearest_among",
     "nearest_neighbors",
+    "neighbor_attention",
     "neighbor_mean",
+    "neighbor_sum",
 ]

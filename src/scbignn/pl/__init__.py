@@ -9,7 +9,10 @@ from ._gene_attention import gene_attention
 from ._gene_importance import gene_importance
 from ._gene_importance_venn import gene_importance_venn
 from ._grn_network import grn_network
+from ._grn_out_degree import grn_out_degree
 from ._grn_precision_recall import grn_precision_recall
+from ._grn_regulon import grn_regulon
+from ._grn_roc import grn_roc
 from ._history import history
 from ._homophily import homophily
 from ._n_neighbors import n_neighbors
@@ -27,7 +30,10 @@ __all__ = [
     "gene_importance",
     "gene_importance_venn",
     "grn_network",
+    "grn_out_degree",
     "grn_precision_recall",
+    "grn_regulon",
+    "grn_roc",
     "history",
     "homophily",
     "n_neighbors",

@@ -8,30 +8,40 @@ from ._gnn import LinkGNN
 from ._links import Links, score_links
 from ._metrics import FIGURES, link_scores
 from ._network import Network, read_network
+from ._pooling import CellEncoder, draw_encoded, encode_genes
+from ._scbert import ScBert, read_scbert
 from ._splits import SPLITS, Split, deal, is_symmetric, train_of
+from ._transformer import GeneTransformer, fit_transformer
 
 __all__ = [
     "FIGURES",
     "SCORERS",
     "SPLITS",
+    "CellEncoder",
     "Config",
     "Degree",
     "Encoder",
+    "GeneTransformer",
     "Gain",
     "Genes",
     "LinkGNN",
     "Links",
     "Network",
     "Regulation",
+    "ScBert",
     "Split",
     "deal",
     "describe_genes",
+    "draw_encoded",
+    "encode_genes",
     "expression_encoder",
     "fit_degree",
+    "fit_transformer",
     "infer_links",
     "is_symmetric",
     "link_scores",
     "read_network",
+    "read_scbert",
     "score_links",
     "table_encoder",
     "train_of",

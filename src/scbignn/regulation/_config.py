@@ -6,12 +6,16 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 #: The parts that can be averaged.
 MEMBERS = ("ridge", "slopes", "trees", "gnn")
+#: Ways from vectors in cells to one a gene.
+POOLINGS = ("attention", "mean", "learned")
+Layer = Literal["sage", "gcn", "gat"]
+LAYERS = get_args(Layer)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,29 @@ class Config:
     """Principal components that stand for a gene's expression, or for its given vector."""
     max_cells: int = 5000
     """Cells that correlations and components are computed from; of more, so many are drawn."""
+
+    # Transformers that read genes cell by cell
+    n_encoded_cells: int = 500
+    """Cells that such an encoder reads; of more, so many are drawn."""
+    pooling: Literal["attention", "mean", "learned"] = "attention"
+    """How vectors of a gene in cells become one: `"attention"`, a weighted mean over the cells where the gene receives most
+    attention; `"learned"`, over the same cells by weights that the graph neural network learns with the edges (other
+    members take their plain mean); or the `"mean"` over all cells."""
+    n_representative: int = 32
+    """Cells a gene that attentive pooling keeps."""
+    temperature: float = 1.0
+    """Of its softmax, in units of the attention that a gene receives on average; small: the first cell decides."""
+
+    # The transformer that is pre-trained on the cells themselves, with encoder="transformer"
+    encoder_width: int = 32
+    encoder_layers: int = 2
+    encoder_heads: int = 4
+    encoder_context: int = 256
+    """Genes of a cell that it sees at a time while it trains, drawn anew each time."""
+    hidden_share: float = 0.15
+    """Share of these whose expression is hidden, to be told from the others."""
+    encoder_epochs: int = 30
+    encoder_learning_rate: float = 2e-3
 
     # What is averaged
     members: tuple[str, ...] = MEMBERS
@@ -57,6 +84,10 @@ class Config:
     """Pairs in a leaf, at least."""
 
     # Graph neural network
+    layer: Layer = "sage"
+    """Layers over the shown edges: `"sage"` (GraphSAGE), `"gcn"` or `"gat"`."""
+    n_heads: int = 4
+    """Of `"gat"`."""
     width: int = 32
     n_layers: int = 2
     dropout: float = 0.4
@@ -70,16 +101,40 @@ class Config:
         return cls(**({"members": ("gnn",), "offset": False, "n_epochs": 100} | changes))
 
     def __post_init__(self) -> None:
+        for name in (
+            "n_heads",
+            "n_encoded_cells",
+            "n_representative",
+            "encoder_layers",
+            "encoder_heads",
+            "encoder_epochs",
+        ):
+            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+        self._require("layer", self.layer in LAYERS, f"one of {', '.join(map(repr, LAYERS))}")
+        self._require(
+            "width",
+            self.layer != "gat" or self.width % self.n_heads == 0,
+            f"a multiple of n_heads, {self.n_heads}",
+        )
+        self._require("pooling", self.pooling in POOLINGS, f"one of {', '.join(map(repr, POOLINGS))}")
         for name in ("n_components", "max_cells", "n_trees", "min_leaf", "n_layers", "n_epochs", "n_repeats"):
             self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
-        for name in ("n_folds", "n_inner_folds", "max_leaves", "width"):
+        for name in ("n_folds", "n_inner_folds", "max_leaves", "width", "encoder_width", "encoder_context"):
             self._require(name, _is_count(getattr(self, name), 2), "an integer >= 2")
-        for name in ("learning_rate", "tree_learning_rate"):
+        for name in ("learning_rate", "tree_learning_rate", "encoder_learning_rate", "temperature"):
             self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
         self._require(
             "weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "a number of at least 0"
         )
         self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "a number within [0, 1)")
+        self._require(
+            "hidden_share", _is_number(self.hidden_share) and 0 < self.hidden_share < 1, "a number within (0, 1)"
+        )
+        self._require(
+            "encoder_width",
+            self.encoder_width % self.encoder_heads == 0,
+            f"a multiple of encoder_heads, {self.encoder_heads}",
+        )
         self._require("offset", isinstance(self.offset, (bool, np.bool_)), "True or False")
         members = self.members
         self._require(

@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 
 from ..graph import nearest_neighbors
 
-#: Standardised expression (n_cells, n_genes) and a generator -> a vector for each gene, (n_genes, d).
+#: Standardised expression (n_cells, n_genes) and a generator -> a vector for each gene, (n_genes, d), or for each gene in k
+#: cells that stand for it, (n_genes, k, d).
 Encoder = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 #: Numbers of co-expressed genes whose known regulators say something about a gene's own.
@@ -32,6 +33,8 @@ class Genes(NamedTuple):
     """(n, G) float64, that of their ranks."""
     neighbors: tuple[sp.csr_matrix, ...]
     """For each of `NEIGHBORS`: (G, G), row j averages over the genes whose vectors point as that of j does."""
+    cells: np.ndarray | None = None
+    """(G, k, d) float64, the vectors of each gene in k cells, on the scale of `vectors`, which are their means; or None."""
 
 
 def expression_encoder(n_components: int) -> Encoder:
@@ -44,13 +47,24 @@ def expression_encoder(n_components: int) -> Encoder:
 
 
 def table_encoder(table: np.ndarray, n_components: int) -> Encoder:
-    """Given vectors, (G, d), by their principal components; rows of NaN stand for genes without a vector."""
+    """Given vectors, (G, d) or (G, k, d), by principal components; rows of NaN stand for genes without a vector.
+
+    Of vectors in k cells, components are those of the means, and every cell's vector is projected on them.
+    """
 
     def encode(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        has = np.isfinite(table).all(1)
-        found = np.zeros((len(table), min(n_components, table.shape[1])))
-        inside = components(standardize(table[has]), n_components)
-        found[has, : inside.shape[1]] = inside
+        has = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
+        known = table[has]
+        if table.ndim == 2:
+            inside = components(standardize(known), n_components)
+            found = np.zeros((len(table), min(n_components, table.shape[1])))
+            found[has, : inside.shape[1]] = inside
+            return found
+        mean = known.mean(1)
+        centred = (known - mean.mean(0)) / np.maximum(mean.std(0), 1e-12)
+        basis = np.linalg.svd(centred.mean(1), full_matrices=False)[2][:n_components]
+        found = np.zeros((len(table), table.shape[1], len(basis)))
+        found[has] = centred @ basis.T
         return found
 
     return encode
@@ -68,6 +82,9 @@ def describe_genes(x: np.ndarray, tfs: np.ndarray, encoder: Encoder, *, rng: np.
     """
     z = standardize(x)
     raw = encoder(z, rng)
+    in_cells = raw if raw.ndim == 3 else None
+    if in_cells is not None:
+        raw = in_cells.mean(1)
     statistics = np.column_stack([x.mean(0), x.std(0), (x > 0).mean(0)])
     ranks = standardize(rankdata(x, axis=0))
     n_cells, n_genes = x.shape
@@ -83,6 +100,7 @@ def describe_genes(x: np.ndarray, tfs: np.ndarray, encoder: Encoder, *, rng: np.
         pearson=z[:, tfs].T @ z / n_cells,
         spearman=ranks[:, tfs].T @ ranks / n_cells,
         neighbors=tuple(neighbors),
+        cells=None if in_cells is None else _on_scale_of(raw, in_cells),
     )
 
 
@@ -104,6 +122,10 @@ def components(x: np.ndarray, n_components: int) -> np.ndarray:
 
 def standardize(x: np.ndarray) -> np.ndarray:
     """Columns with mean 0 and variance 1; a constant column becomes 0."""
-    x = x - x.mean(0)
+    return _on_scale_of(x, x)
+
+
+def _on_scale_of(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values, (..., d), shifted and scaled as :func:`standardize` does with the columns of x, (n, d)."""
     deviation = x.std(0)
-    return np.where(deviation > 1e-12, x / np.maximum(deviation, 1e-12), 0.0)
+    return np.where(deviation > 1e-12, (values - x.mean(0)) / np.maximum(deviation, 1e-12), 0.0)

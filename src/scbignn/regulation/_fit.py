@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from scipy import stats
 from scipy.special import expit
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from .._training import progress_bar
 from ..graph import Engine
@@ -64,6 +64,8 @@ class Regulation:
     """Of the ridge member over the same without expression."""
     curves: dict[str, np.ndarray]
     """`recall`, and the precision of `model` and `baseline` there, in the mean over hidden folds."""
+    roc: dict[str, np.ndarray]
+    """`false_positive_rate`, and the share of hidden edges that `model` and `baseline` find there, likewise."""
     history: list[dict[str, object]]
     symmetric: bool
     verdict: str
@@ -106,6 +108,7 @@ def infer_links(
     total = config.n_repeats * n_outer * (config.n_epochs if uses_gnn else 1)
     records: list[dict[str, dict[str, float]]] = []
     curves: list[np.ndarray] = []
+    rates: list[np.ndarray] = []
     history: list[dict[str, object]] = []
     probabilities = []
     with progress_bar(total, "epoch" if uses_gnn else "fold") as progress:
@@ -138,6 +141,7 @@ def infer_links(
                 scorers = dict(zip(SCORERS, (found.logits, found.degree, found.network, found.ridge), strict=True))
                 records.append({name: link_scores(known, values, asked) for name, values in scorers.items()})
                 curves += _precisions(known[asked], found.logits[asked], found.degree[asked])
+                rates += _found_edges(known[asked], found.logits[asked], found.degree[asked])
                 history += [{"repeat": repeat, "fold": number, **row} for row in found.history]
             probabilities.append(_calibrate(logits, known, fold, tfs))
     metrics = {name: _mean([record[name] for record in records]) for name in SCORERS}
@@ -153,7 +157,8 @@ def infer_links(
         metrics=metrics,
         gain=gain,
         expression_gain=expression_gain,
-        curves=_mean_curves(curves),
+        curves=_mean_curves(curves, "recall"),
+        roc=_mean_curves(rates, "false_positive_rate"),
         history=history,
         symmetric=symmetric,
         verdict=verdict,
@@ -194,9 +199,17 @@ def _precisions(known: np.ndarray, *scores: np.ndarray) -> list[np.ndarray]:
     return [np.stack(found)]
 
 
-def _mean_curves(curves: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _found_edges(known: np.ndarray, *scores: np.ndarray) -> list[np.ndarray]:
+    """Of each score the share of edges found at evenly spread false positive rates: (n_scores, points)."""
+    if not known.any() or known.all():
+        return []
+    at = np.linspace(0, 1, _N_POINTS)
+    return [np.stack([np.interp(at, *roc_curve(known, values)[:2]) for values in scores])]
+
+
+def _mean_curves(curves: list[np.ndarray], axis: str) -> dict[str, np.ndarray]:
     model, baseline = np.mean(curves, axis=0)
-    return {"recall": np.linspace(0, 1, _N_POINTS), "model": model, "baseline": baseline}
+    return {axis: np.linspace(0, 1, _N_POINTS), "model": model, "baseline": baseline}
 
 
 def _is_first(p: np.ndarray, n_edges: int) -> np.ndarray:

@@ -177,6 +177,7 @@ def score_links(
             engine=engine,
             seed=int(rng.integers(2**31)),
             progress=progress,
+            cells=genes.cells,
         )
         history += [{"member": "gnn", **epoch} for epoch in epochs]
     logits = np.mean([np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members.values()], axis=0)

@@ -6,19 +6,28 @@ import logging
 import time
 from collections.abc import Iterable
 from numbers import Integral
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from .._adata import grn_slots, read_log_expression, write_slots
-from .._check import check_anndata, check_free, counted, generator_of, some
+from .._adata import (
+    grn_index_slots,
+    grn_slots,
+    read_groups,
+    read_log_expression,
+    stale_grn_slots,
+    write_slots,
+)
+from .._check import check_anndata, check_free, checkpoint_path, counted, generator_of
 from .._keys import GrnKeys
 from .._settings import settings
 from .._training import choose_device
 from ..graph import choose_engine
-from ..regulation import SPLITS, Config, Encoder, Split, expression_encoder, infer_links, read_network, table_encoder
+from ..regulation import SPLITS, Config, ScBert, Split, infer_links, read_network
+from ._grn_encoder import checked_encoder, name_of, read_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +38,15 @@ def infer_grn(
     *,
     tfs: Iterable[str] | None = None,
     layer: str | None = None,
-    encoder: Literal["auto", "expression"] | pd.DataFrame = "auto",
+    encoder: Literal["auto", "expression", "transformer"] | pd.DataFrame | ScBert = "auto",
     split: Split = "edge",
+    groupby: str | None = None,
     n_edges: int | None = None,
     config: Config | None = None,
     key_added: str = "sctransnet",
     device: str = "auto",
     rng: int | np.random.Generator = 0,
+    checkpoint: str | Path | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Score regulatory links from known ones and expression, beside what degree alone would say.
@@ -65,10 +76,16 @@ def infer_grn(
         Layer to use instead of `X`.
     encoder
         What stands for a gene: `"expression"`, the principal components of its standardised expression, which `"auto"`
-        means; or a table with a row for each gene, named as in `adata.var_names`, such as vectors of a foundation model.
+        means; `"transformer"`, vectors of genes in cells by a small transformer that is first trained on these cells to
+        tell hidden expression, pooled as `config` says; a table with a row for each gene, named as in `adata.var_names`, such as vectors of a foundation model; or
+        scBERT's checkpoint, as :func:`scbignn.regulation.read_scbert` reads it, pooled likewise. Both transformers read
+        cells once, whatever ``config.n_repeats``.
     split
         What is hidden together, which is the question that scores answer: `"edge"`, other edges of the same TFs and genes
         are known; `"target"`, nothing is known of the gene as a target; `"tf"`, nothing of the TF; `"both"`, neither.
+    groupby
+        Column of `obs`: a network for each group of at least 20 cells, from its own cells and the same known edges. Each is
+        a run of its own under the key ``"<key_added>_<number>"``; :func:`scbignn.get.grn` puts their links together.
     n_edges
         How many of the highest scores to keep. Default: twice as many as there are known edges.
     config
@@ -79,6 +96,9 @@ def infer_grn(
         `"auto"` (CUDA where torch has it, else the CPU), or a torch device.
     rng
         Seed or generator. On one machine's CPU the same seed gives identical results.
+    checkpoint
+        File that keeps the training of ``encoder="transformer"``: started again with the same arguments after an
+        interruption, it goes on from there, to the same result. The file is removed at the end.
     copy
         Return a copy with the results instead of writing to `adata`.
 
@@ -99,14 +119,16 @@ def infer_grn(
         `metrics`, on hidden pairs, in the mean over hidden parts: `auroc`, `auprc`, `auprc_ratio` (to the share of edges),
         `early_precision`, `tf_auroc` and `tf_auprc` (means over TFs), then the same as `baseline_auroc` and so on for
         degree, as `ridge_...` for the linear member, and as `network_...` for that without expression; `auprc_gain` over
-        the baseline and `expression_gain`, each with a p-value; `verdict`, the same in words; `curves`, precision and
-        recall; `history`; `network`, what became of the table; `symmetric`, whether edges mostly run both ways, so that
-        the reverse of a hidden pair was hidden too; `params`; `expression`; `version`.
+        the baseline and `expression_gain`, each with a p-value; `verdict`, the same in words; `curves` and `roc`,
+        precision and recall, and true and false positive rates; `history`; `network`, what became of the table; `symmetric`, whether edges mostly run both ways, so that
+        the reverse of a hidden pair was hidden too; `params`; `expression`; `version`. With `groupby` these are in
+        `adata.uns['sctransnet_0']` and so on, as the other slots, and here is `groups`, a DataFrame with a row for each key:
+        `group`, `n_cells`, `verdict`.
 
     Raises
     ------
     KeyError
-        `layer` does not exist.
+        `layer`, or the column `groupby`, does not exist.
     TypeError
         An argument is of a wrong type.
     ValueError
@@ -128,12 +150,17 @@ def infer_grn(
     if split not in SPLITS:
         msg = f"split={split!r} is unknown. Use split={', '.join(map(repr, SPLITS[:-1]))} or {SPLITS[-1]!r}."
         raise ValueError(msg)
+    groups = read_groups(adata, groupby)
+    keys = [key_added] if groupby is None else [f"{key_added}_{number}" for number in range(len(groups))]
+    for key in keys:
+        check_free(adata, GrnKeys(key))
     known = read_network(network, adata.var_names, tfs)
     if split in ("edge", "target"):  # nothing is learned of a TF without edges, and nothing can be said of it
         known = known._replace(tfs=known.tfs[: known.n_with_edges], known=known.known[: known.n_with_edges])
     _check_enough(known.n_with_edges, int(known.known.sum()), split, config)
     n_edges = _checked_n_edges(n_edges, int(known.known.sum()), known.known.size)
-    encode = _checked_encoder(encoder, adata.var_names, config)
+    encode = checked_encoder(encoder, adata.var_names, config)
+    files = _files(checkpoint_path(checkpoint), len(groups))
     torch_device = choose_device(device)
     engine = choose_engine(settings.backend, torch_device)
     seed = int(generator_of(rng).integers(2**31))
@@ -148,38 +175,58 @@ def infer_grn(
         expression,
         torch_device,
     )
-    found = infer_links(
-        x,
-        known.known,
-        known.tfs,
-        config,
-        split,
-        encode,
-        n_with_edges=known.n_with_edges,
-        n_edges=n_edges,
-        device=torch_device,
-        engine=engine,
-        seed=seed,
-    )
-    if found.symmetric:
-        logger.info(
-            "infer_grn: most edges between TFs are known both ways, so the reverse of a hidden pair was hidden too"
-        )
-    logger.info("infer_grn: %s", found.verdict)
     params = {
         "split": split,
-        "encoder": encoder if isinstance(encoder, str) else "table",
+        "encoder": name_of(encoder),
         "n_edges": n_edges,
         "seed": seed,
         "backend": engine,
         "config": config.to_dict(),
     }
+    slots, about = [], []
+    for key, file, group in zip(keys, files, groups, strict=True):
+        own = x[group.cells]
+        found = infer_links(
+            own,
+            known.known,
+            known.tfs,
+            config,
+            split,
+            encode
+            or read_encoder(
+                encoder, own, expression, adata.var_names, config, device=torch_device, seed=seed, checkpoint=file
+            ),
+            n_with_edges=known.n_with_edges,
+            n_edges=n_edges,
+            device=torch_device,
+            engine=engine,
+            seed=seed,
+        )
+        if found.symmetric and not slots:
+            logger.info(
+                "infer_grn: most edges between TFs are known both ways, so the reverse of a hidden pair was hidden too"
+            )
+        whose = "" if groupby is None else f"{group.name} ({counted(own.shape[0], 'cell')}): "
+        logger.info("infer_grn: %s%s", whose, found.verdict)
+        slots += grn_slots(found, known, expression, params, n_edges=n_edges, n_vars=adata.n_vars, key_added=key)
+        about.append((group.name, own.shape[0], found.verdict))
     target = adata.copy() if copy else adata
-    slots = grn_slots(found, known, expression, params, n_edges=n_edges, n_vars=adata.n_vars, key_added=key_added)
-    write_slots(target, slots)
+    if groupby is not None:
+        slots += grn_index_slots(key_added, groupby, keys, about)
+    write_slots(target, stale_grn_slots(adata, key_added, keys) + slots)
+    for file in files:
+        if file is not None:
+            file.unlink(missing_ok=True)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("infer_grn: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
+
+
+def _files(checkpoint: Path | None, n_groups: int) -> list[Path | None]:
+    """A checkpoint for each group."""
+    if checkpoint is None or n_groups == 1:
+        return [checkpoint] * n_groups
+    return [checkpoint.with_name(f"{checkpoint.name}.{number}") for number in range(n_groups)]
 
 
 def _checked_config(config: Config | None) -> Config:
@@ -218,35 +265,3 @@ def _checked_n_edges(n_edges: int | None, n_known: int, n_pairs: int) -> int:
         msg = f"n_edges={n_edges} must be at least 1. Pass for example n_edges=1000."
         raise ValueError(msg)
     return min(int(n_edges), n_pairs)
-
-
-def _checked_encoder(encoder: object, genes: pd.Index, config: Config) -> Encoder:
-    if isinstance(encoder, str) and encoder in ("auto", "expression"):
-        return expression_encoder(config.n_components)
-    if not isinstance(encoder, pd.DataFrame):
-        msg = f'encoder={encoder!r} is unknown. Use "auto", "expression", or a DataFrame with a row for each gene.'
-        raise (ValueError if isinstance(encoder, str) else TypeError)(msg)
-    if not encoder.index.is_unique:
-        repeated = encoder.index[encoder.index.duplicated()]
-        msg = f"encoder has several rows for {some(repeated)}. Keep one of each: encoder.groupby(level=0).mean()."
-        raise ValueError(msg)
-    wrong = [name for name, kind in encoder.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if wrong or not encoder.shape[1]:
-        msg = (
-            f"encoder must have columns of numbers, and has {some(wrong or encoder.columns)} beside. Drop what is none."
-        )
-        raise TypeError(msg)
-    values = encoder.reindex(genes).to_numpy(dtype=np.float64)
-    inside = genes.isin(encoder.index)
-    if inside.sum() < 2:
-        msg = (
-            f"encoder has rows for {inside.sum()} of the {len(genes)} genes of adata: its rows are {some(encoder.index)}, "
-            f"adata.var_names are {some(genes)}. Rename one side: encoder.index = ..."
-        )
-        raise ValueError(msg)
-    if not np.isfinite(values[inside]).all():
-        msg = "encoder holds NaN or infinite values. Drop those rows: encoder.dropna()."
-        raise ValueError(msg)
-    if not inside.all():
-        logger.info("encoder: %d of %d genes have no vector and get one of zeros", (~inside).sum(), len(genes))
-    return table_encoder(values, config.n_components)
