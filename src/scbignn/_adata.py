@@ -402,7 +402,13 @@ _NEAREST_GENES = 5
 
 
 def clustering_slots(
-    adata: AnnData, found: Clustering, expression: Expression, params: dict[str, Any], *, key_added: str
+    adata: AnnData,
+    found: Clustering,
+    expression: Expression,
+    params: dict[str, Any],
+    *,
+    labels: Labels | None,
+    key_added: str,
 ) -> list[Slot]:
     """Everything that `tl.cluster` writes; its docstring says what each slot holds."""
     about = {
@@ -416,6 +422,12 @@ def clustering_slots(
     table = {"n_cells": np.bincount(found.labels, minlength=found.model.n_clusters)}
     if found.stability is not None:
         table["stability"] = found.stability
+    if labels is not None:
+        # All cells of a label are in one cluster.
+        _, first = np.unique(labels.codes[labels.codes >= 0], return_index=True)
+        names = np.full(found.model.n_clusters, "", dtype=object)
+        names[found.labels[np.flatnonzero(labels.codes >= 0)[first]]] = labels.names
+        table["label"] = names
     return _cluster_slots(adata, found.assigned, found.model, table, about, key_added)
 
 

@@ -310,6 +310,40 @@ def check_n_clusters(n_clusters: int | None, n_obs: int) -> None:
         raise ValueError(msg)
 
 
+def cell_pairs(adata: AnnData, pairs: object, argument: str) -> np.ndarray:
+    """Pairs of cells by their names, as positions, (P, 2) int64; None is no pair.
+
+    Raises
+    ------
+    KeyError
+        There is no such cell.
+    TypeError, ValueError
+        They are no pairs of names, or a cell is paired with itself.
+    """
+    mend = f'Pass pairs of names in adata.obs_names, such as {argument}=[("cell_1", "cell_2")].'
+    if pairs is None:
+        return np.zeros((0, 2), dtype=np.int64)
+    if isinstance(pairs, (str, Mapping)) or not hasattr(pairs, "__iter__"):
+        msg = f"{argument} is a {type(pairs).__name__}. {mend}"
+        raise TypeError(msg)
+    pairs = [(pair,) if isinstance(pair, str) or not hasattr(pair, "__iter__") else tuple(pair) for pair in pairs]
+    odd = next((pair for pair in pairs if len(pair) != 2), None)
+    if odd is not None:
+        msg = f"{argument} holds {odd!r}, which is no pair. {mend}"
+        raise ValueError(msg)
+    names = np.array([str(name) for pair in pairs for name in pair], dtype=object)
+    places = adata.obs_names.get_indexer(names)
+    if (places < 0).any():
+        msg = f"adata.obs_names has no {names[places < 0][0]!r}, which {argument} names. {mend}"
+        raise KeyError(msg)
+    places = places.reshape(-1, 2).astype(np.int64)
+    same = np.flatnonzero(places[:, 0] == places[:, 1])
+    if same.size:
+        msg = f"{argument} pairs {pairs[same[0]][0]!r} with itself. {mend}"
+        raise ValueError(msg)
+    return places
+
+
 def gene_names(adata: AnnData, gene_symbols: str | None) -> pd.Index:
     """What genes are called: the index of `adata.var`, or the column of it that `gene_symbols` names.
 

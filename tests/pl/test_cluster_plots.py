@@ -5,14 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from pictures import drawn, overlapping
 
 import scbignn
 from scbignn import get, pl
 from scbignn.clustering import Config
 
-NAMES = ["cluster_anchors", "cluster_embedding", "cluster_stability"]
+NAMES = ["cluster_anchors", "cluster_bipartite", "cluster_embedding", "cluster_stability"]
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +137,50 @@ def test_a_palette_of_the_users_is_taken(clustered):
     clustered.uns["bgformer_colors"] = ["#111111", "#222222", "#333333"]
     (dots,) = pl.cluster_embedding(clustered).collections
     assert {to_hex(color) for color in dots.get_facecolors()} == {"#111111", "#222222", "#333333"}
+
+
+def blocks(ax):
+    """The picture of the graph, and the strip beside it."""
+    return [np.asarray(image.get_array()) for image in ax.images]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_map_shows_edges_in_the_colour_of_the_anchor(clustered, number):
+    ax = pl.cluster_bipartite(clustered, anchor_set=number)
+    picture, strip = blocks(ax)
+    assert picture.shape == (90, 18, 3)  # a row a cell, where they are few; a fifth as many anchors as cells
+    codes = np.sort(clustered.obs["bgformer"].cat.codes)
+    colors = np.array([to_rgb(color) for color in get.label_colors(clustered, "bgformer")])
+    np.testing.assert_allclose(strip[:, 0], colors[codes])
+    # Colour taken back to weights: they are those of the graph, whatever their order.
+    table = get.anchors(clustered, anchor_set=number).obs
+    anchor_codes = np.sort(table["cluster"].cat.codes)
+    shade = (1 - picture).sum(2) / (1 - colors[anchor_codes]).sum(1)
+    weights = 2 * clustered.obsm["bgformer_anchors"].toarray()[:, 18 * number : 18 * (number + 1)]
+    np.testing.assert_allclose(np.sort(shade**2, axis=None), np.sort(weights, axis=None), atol=1e-5)
+    np.testing.assert_allclose(np.sort((shade**2).sum(0)), np.sort(table["size"]), rtol=1e-4)
+    # Types that are easy to tell apart share few anchors: most weight lies in blocks on the diagonal.
+    assert (shade**2)[codes[:, None] == anchor_codes].sum() > 0.8 * 90
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1", "2"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+
+
+def test_cells_of_a_cluster_are_averaged_where_they_are_many(clustered, monkeypatch):
+    whole, _ = blocks(pl.cluster_bipartite(clustered))
+    monkeypatch.setattr("scbignn.pl._cluster_bipartite._ROWS", 9)
+    coarse, strip = blocks(pl.cluster_bipartite(clustered))
+    assert coarse.shape == (9, 18, 3)
+    assert len(strip) == 9
+    colors = np.array([to_rgb(color) for color in get.label_colors(clustered, "bgformer")])
+    np.testing.assert_allclose(strip[:, 0], colors[[0, 0, 0, 1, 1, 1, 2, 2, 2]])
+    ink = 1 - colors[np.sort(get.anchors(clustered).obs["cluster"].cat.codes)]
+    fine = ((1 - whole) / ink.clip(1e-9)).max(2) ** 2
+    rough = ((1 - coarse) / ink.clip(1e-9)).max(2) ** 2
+    np.testing.assert_allclose(rough, fine.reshape(9, 10, 18).mean(1), atol=1e-5)
+    monkeypatch.setattr("scbignn.pl._cluster_bipartite._ROWS", 1)
+    assert len(blocks(pl.cluster_bipartite(clustered))[0]) == 3  # each cluster has a row
+
+
+def test_a_set_that_is_not_there(clustered):
+    with pytest.raises(ValueError, match="anchor_set=2 must be an integer from 0 to 1"):
+        pl.cluster_bipartite(clustered, anchor_set=2)

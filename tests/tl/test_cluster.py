@@ -134,6 +134,66 @@ def test_files_hold_all_of_it(cells, config, tmp_path, form, contents):
     scbignn.tl.cluster(again, 3, config=config)  # an earlier run is overwritten
 
 
+# --- what is known beforehand ---------------------------------------------------------------------------------------
+
+
+def shown(cells, n=4):
+    """The truth of some cells of each type, else "Unknown"; of the first of them it is wrong."""
+    column = cells.obs["truth"].astype(str).astype(object)
+    first = column.groupby(column, observed=True).cumcount() < n
+    names = sorted(column.unique())
+    column = column.where(first, "Unknown")
+    column.iloc[0] = next(name for name in names if name != column.iloc[0])
+    return column
+
+
+def test_labels_make_clusters_that_hold_their_cells(cells):
+    cells.obs["shown"] = shown(cells)
+    scbignn.tl.cluster(cells, 4, labels_key="shown", config=QUICK)
+    table = get.clusters(cells)
+    assert sorted(table["label"]) == ["", *sorted(set(cells.obs["shown"]) - {"Unknown"})]
+    cluster_of = table.set_index("label")["cluster"]
+    labelled = cells.obs[cells.obs["shown"] != "Unknown"]
+    assert (labelled["bgformer"].astype(str) == labelled["shown"].map(cluster_of)).all()
+    assert cells.obsm["bgformer_proba"].idxmax(axis=1).equals(cells.obs["bgformer"].astype(str))
+    # The cell with a wrong label is held against what its anchors say, and nothing else is drawn along.
+    assert cells.obs["bgformer_confidence"].iloc[0] == 1
+    of_types = cells[cells.obs["bgformer"] != cluster_of[""]][1:].obs
+    assert (of_types["bgformer"].astype(str) == of_types["truth"].astype(str).map(cluster_of)).mean() > 0.95
+    assert cells.uns["bgformer"]["params"]["labels_key"] == "shown"
+
+
+def test_the_number_is_at_least_that_of_labels(cells):
+    cells.obs["shown"] = [f"label_{number}" if number < 5 else None for number in range(90)]
+    scbignn.tl.cluster(cells, labels_key="shown", config=QUICK)
+    assert cells.obs["bgformer"].nunique() >= 5
+    assert cells.obs["bgformer"].iloc[:5].nunique() == 5
+
+
+def test_pairs_hold(cells):
+    names = cells.obs_names
+    by_type = [names[cells.obs["truth"] == name] for name in cells.obs["truth"].unique()]
+    together = [(by_type[0][0], by_type[1][0]), (by_type[1][0], by_type[2][3])]
+    apart = [(by_type[0][1], by_type[0][2]), (by_type[2][4], by_type[2][5])]
+    scbignn.tl.cluster(cells, 3, must_link=together, cannot_link=apart, config=QUICK)
+    found = cells.obs["bgformer"].astype(str)
+    assert all(found[one] == found[other] for one, other in together)
+    assert all(found[one] != found[other] for one, other in apart)
+    assert adjusted_rand_score(cells.obs["truth"], found) > 0.85
+    assert "label" not in get.clusters(cells)
+
+
+def test_a_model_of_partly_labelled_cells(cells, tmp_path):
+    cells.obs["shown"] = shown(cells)
+    scbignn.tl.cluster(cells, 3, labels_key="shown", config=QUICK)
+    model = scbignn.tl.fit_clusters(cells, 3, labels_key="shown", config=QUICK)
+    model.save(tmp_path / "model")
+    scbignn.tl.predict_clusters(cells, scbignn.read_model(tmp_path / "model"), key_added="again")
+    same = cells.obs["bgformer"].astype(str) == cells.obs["again"].astype(str)
+    assert same.iloc[1:].all()
+    assert not same.iloc[0]  # a model knows anchors, not what single cells were said to be
+
+
 # --- what does not matter -------------------------------------------------------------------------------------------
 
 
@@ -296,6 +356,30 @@ ARGUMENTS = {
     ),
     "no anchors": ({"n_anchors": 0}, ValueError, ["n_anchors=0", "integer >= 1"]),
     "no genes": ({"n_top_genes": 0}, ValueError, ["n_top_genes=0"]),
+    "labels that are not there": ({"labels_key": "nope"}, KeyError, ["no column 'nope'", "labels_key"]),
+    "labels that would be overwritten": (
+        {"labels_key": "truth", "key_added": "truth"},
+        ValueError,
+        ["would overwrite the labels"],
+    ),
+    "fewer clusters than labels": ({"labels_key": "truth", "n_clusters": 2}, ValueError, ["less than the 3 labels"]),
+    "labels with a network": ({"labels_key": "truth", "config": NET}, ValueError, ["no use to a network", "Config()"]),
+    "pairs with a network": ({"must_link": [], "config": NET}, ValueError, ["no use to a network"]),
+    "no pairs": ({"must_link": "cell_1"}, TypeError, ["must_link is a str", "Pass pairs of names"]),
+    "three of a pair": ({"cannot_link": [("a", "b", "c")]}, ValueError, ["cannot_link holds ('a', 'b', 'c')"]),
+    "one of a pair": ({"cannot_link": ["ab"]}, ValueError, ["cannot_link holds ('ab',)"]),
+    "a cell that is not there": ({"must_link": [("cell_0", "nobody")]}, KeyError, ["'nobody', which must_link names"]),
+    "a cell with itself": ({"must_link": [("cell_0", "cell_0")]}, ValueError, ["pairs 'cell_0' with itself"]),
+    "a contradiction": (
+        {"must_link": [("cell_0", "cell_1")], "cannot_link": [("cell_1", "cell_0")]},
+        ValueError,
+        ["cannot_link parts", "Leave out one"],
+    ),
+    "no place": (
+        {"n_clusters": 2, "cannot_link": [("cell_0", "cell_1"), ("cell_0", "cell_2"), ("cell_1", "cell_2")]},
+        ValueError,
+        ["no place in 2 clusters", "n_clusters="],
+    ),
     "no seed": ({"rng": "a"}, TypeError, ["rng is 'a'"]),
     "no device": ({"device": "gpu"}, ValueError, ["device='gpu' cannot be used"]),
     "a key with a slash": ({"key_added": "a/b"}, ValueError, ["key_added='a/b'"]),

@@ -2,6 +2,7 @@
 
 from ._anchors import anchor_graph, find_anchors
 from ._config import Config
+from ._constraints import Constraints, constrained_partition, constraints_of
 from ._fit import Clustering, cluster_cells
 from ._genes import dispersion_genes
 from ._landmarks import Landmarks
@@ -17,6 +18,7 @@ __all__ = [
     "Assigned",
     "Clustering",
     "Config",
+    "Constraints",
     "Counts",
     "Landmarks",
     "Model",
@@ -27,6 +29,8 @@ __all__ = [
     "best_number",
     "cluster_cells",
     "clustering_loss",
+    "constrained_partition",
+    "constraints_of",
     "dispersion_genes",
     "evidence",
     "find_anchors",

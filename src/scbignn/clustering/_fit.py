@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from ._config import Config
+from ._constraints import Constraints
 from ._landmarks import Landmarks, cluster_graph, learn_anchors
 from ._model import Assigned, Model, Net, assign
 from ._network import Counts, train_network
@@ -54,6 +55,7 @@ def cluster_cells(
     device: torch.device,
     seed: int,
     about: dict[str, Any] | None = None,
+    constraints: Constraints | None = None,
 ) -> Clustering:
     """Cluster N cells by M genes.
 
@@ -75,11 +77,13 @@ def cluster_cells(
         Of everything random.
     about
         Where the data come from, ready for JSON, for the model.
+    constraints
+        What is known of the partition; without a network.
 
     Raises
     ------
     ValueError
-        Fewer than two genes vary, or `n_clusters` is more than there are anchors.
+        Fewer than two genes vary, `n_clusters` is more than there are anchors, or constraints cannot be met.
     """
     rng = np.random.default_rng(seed)
     n = shape[0]
@@ -96,8 +100,8 @@ def cluster_cells(
     if n_clusters is None:
         seen = draw(n, _EVIDENCE_CELLS, rng)
         table = evidence(graph[seen], config.n_anchor_sets, config.max_clusters, rng)
-        n_clusters = best_number(table)
-    landmarks, labels = cluster_graph(graph, anchors, n_clusters, config, rng)
+        n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
+    landmarks, labels = cluster_graph(graph, anchors, n_clusters, config, rng, constraints)
     net, history = None, []
     if config.network:
         counts = _panel_counts(rows, n, scores)
@@ -130,6 +134,8 @@ def cluster_cells(
         about=about or {},
     )
     assigned = assign(model, points, graph, lambda: _panel_counts(rows, n, scores), device=device)
+    if constraints is not None:
+        _hold(assigned.memberships, labels, constraints.held)
     return Clustering(
         model=model,
         assigned=assigned,
@@ -139,6 +145,13 @@ def cluster_cells(
         stability=_stability(points, labels, n_found, config, rng),
         history=history,
     )
+
+
+def _hold(memberships: np.ndarray, labels: np.ndarray, held: np.ndarray) -> None:
+    """Where anchors say another cluster than the one that a cell is held in, its membership of that one becomes 1."""
+    cells = np.flatnonzero(held & (memberships.argmax(1) != labels))
+    memberships[cells] = 0
+    memberships[cells, labels[cells]] = 1
 
 
 def _panel_counts(rows: Rows, n: int, scores: Scores) -> Counts:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from ._anchors import anchor_count, anchor_graph, find_anchors
 from ._config import Config
+from ._constraints import Constraints, constrained_partition
 from ._scores import draw
 from ._spectral import by_size, embed, partition, singular_map, votes
 
@@ -51,19 +52,32 @@ def learn_anchors(points: np.ndarray, config: Config, rng: np.random.Generator, 
 
 
 def cluster_graph(
-    graph: sp.csr_matrix, anchors: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator
+    graph: sp.csr_matrix,
+    anchors: np.ndarray,
+    n_clusters: int,
+    config: Config,
+    rng: np.random.Generator,
+    constraints: Constraints | None = None,
 ) -> tuple[Landmarks, np.ndarray]:
     """Spectral clustering of the graph, and the partition (n,), the largest cluster first.
 
     The partition by k-means is passed to the anchors and back, so that a cell's cluster is the one that has the largest
-    share in its anchors. K is smaller than asked for where a cluster loses all its cells by that, or cells are alike.
+    share in its anchors; cells of which something is known stay where k-means put them. K is smaller than asked for where
+    a cluster loses all its cells by that, or cells are alike.
     """
     mapping = singular_map(graph, n_clusters)
-    labels = partition(embed(graph, mapping), n_clusters, rng, max_cells=config.max_fit_cells)
+    embedding = embed(graph, mapping)
+    held = np.zeros(len(embedding), dtype=bool)
+    if constraints is None:
+        labels = partition(embedding, n_clusters, rng, max_cells=config.max_fit_cells)
+    else:
+        held = constraints.held
+        seen = np.union1d(draw(len(embedding), config.max_fit_cells, rng), np.flatnonzero(held))
+        labels = constrained_partition(embedding, n_clusters, constraints, rng, cells=seen)
     while True:
         labels, n_found = by_size(labels)
         found = Landmarks(anchors, config.n_nearest, mapping[:, :n_found], votes(graph, labels, n_found))
-        settled = found.memberships(graph).argmax(1)
+        settled = np.where(held, labels, found.memberships(graph).argmax(1))
         if len(np.unique(settled)) == n_found:
             break
         labels = settled

@@ -1,6 +1,7 @@
 """Plots: matplotlib Axes of what `scbignn.get` returns."""
 
 from ._cluster_anchors import cluster_anchors
+from ._cluster_bipartite import cluster_bipartite
 from ._cluster_embedding import cluster_embedding
 from ._cluster_stability import cluster_stability
 from ._confidence import confidence
@@ -22,6 +23,7 @@ from ._sankey import sankey
 
 __all__ = [
     "cluster_anchors",
+    "cluster_bipartite",
     "cluster_embedding",
     "cluster_stability",
     "confidence",

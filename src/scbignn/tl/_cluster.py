@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -14,15 +15,18 @@ from anndata import AnnData
 from .._adata import ExpressionRows, clustering_slots, write_slots
 from .._check import (
     Expression,
+    Labels,
+    cell_pairs,
     check_anndata,
     check_free,
     check_n_clusters,
     check_writable,
     generator_of,
+    read_labels,
 )
 from .._keys import ClusterKeys
 from .._training import choose_device
-from ..clustering import Clustering, Config, cluster_cells
+from ..clustering import Clustering, Config, Constraints, cluster_cells, constraints_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,10 @@ def cluster(
     layer: str | None = None,
     n_top_genes: int | None = None,
     n_anchors: int | None = None,
+    labels_key: str | None = None,
+    unlabeled_category: object = "Unknown",
+    must_link: Iterable[tuple[str, str]] | None = None,
+    cannot_link: Iterable[tuple[str, str]] | None = None,
     config: Config | None = None,
     key_added: str = "bgformer",
     device: str = "auto",
@@ -61,6 +69,14 @@ def cluster(
         Genes of high dispersion that are used. Default: `config.n_top_genes`.
     n_anchors
         Anchors in a set. Default: `config.n_anchors`, or a fifth of the cells where these are few.
+    labels_key
+        Column of `adata.obs` with labels of some cells, at least two different ones. Each label becomes a cluster that
+        holds all of its cells and starts from them; other cells join it or one of the clusters without a label. Not with a
+        network.
+    unlabeled_category
+        What cells without a label have there, beside missing values.
+    must_link, cannot_link
+        Pairs of names of cells that are to be in one cluster, or in two. Not with a network.
     config
         Settings of the method; see :class:`scbignn.clustering.Config`. Default: ``Config()``.
     key_added
@@ -89,7 +105,8 @@ def cluster(
         embedding z, (N, `config.width`).
     `adata.obsm['bgformer_proba']`
         Memberships, DataFrame of float32, cells x clusters, rows sum to 1: for each cluster the share of its cells in
-        what the cell's anchors are joined to; or with a network the soft assignment of its clustering head.
+        what the cell's anchors are joined to, or 1 where a label or a pair holds it in another cluster than they say; or
+        with a network the soft assignment of its clustering head.
     `adata.obsm['bgformer_anchors']`
         The graph: CSR float32 (N, S m), rows sum to 1, `config.n_nearest` entries a set.
     `adata.obsm['bgformer_attention']`
@@ -97,7 +114,8 @@ def cluster(
         (N, tokens).
     `adata.uns['bgformer']`
         `clusters`, a row a cluster: `n_cells`, mean `confidence`, and `stability`, the mean Jaccard index with the most
-        similar cluster of each of ten clusterings of half of the cells; `anchors`: `vectors` in principal components,
+        similar cluster of each of ten clusterings of half of the cells (by themselves, whatever labels and pairs say), and
+        `label`, that of its labelled cells, where there are such; `anchors`: `vectors` in principal components,
         `usage`, the share of the cells' weight that each has, `memberships` in the clusters, and the `genes` that each
         expresses most above the mean; `n_clusters_evidence`, where the number was estimated; `history`, a row an epoch
         of a network; `expression`, what the matrix was found to hold; `params`; `version`.
@@ -105,10 +123,11 @@ def cluster(
     Raises
     ------
     KeyError
-        `layer` does not exist.
+        `layer` or `labels_key` does not exist, or a pair names a cell that does not.
     TypeError
-        `adata` is no AnnData, or `n_clusters` or `config` is of a wrong type.
+        `adata` is no AnnData, or `n_clusters`, `config` or a list of pairs is of a wrong type.
     ValueError
+        Labels and pairs contradict one another, do not fit in `n_clusters`, or come with a network;
         Names are not unique, cells are empty, the matrix holds NaN, infinite, negative or otherwise unusable values,
         hardly any gene varies, there are more clusters than anchors, or `key_added` would overwrite a slot of yours.
 
@@ -123,7 +142,7 @@ def cluster(
     start = time.perf_counter()
     check_anndata(adata, in_memory=False)
     check_writable(adata, copy=copy)
-    check_free(adata, ClusterKeys(key_added))
+    check_free(adata, ClusterKeys(key_added), labels_key)
     run = clustered(
         adata,
         n_clusters,
@@ -131,6 +150,7 @@ def cluster(
         layer=layer,
         n_top_genes=n_top_genes,
         n_anchors=n_anchors,
+        known=Known(labels_key, unlabeled_category, must_link, cannot_link),
         config=config,
         device=device,
         rng=rng,
@@ -140,14 +160,24 @@ def cluster(
     params = {
         "n_clusters": "estimated" if n_clusters is None else int(n_clusters),
         "layer": "" if layer is None else layer,
+        "labels_key": "" if labels_key is None else labels_key,
         "seed": run.seed,
         "config": {name: value for name, value in run.config.to_dict().items() if value is not None},
     }
-    slots = clustering_slots(target, run.found, run.expression, params, key_added=key_added)
+    slots = clustering_slots(target, run.found, run.expression, params, labels=run.labels, key_added=key_added)
     write_slots(target, slots)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("cluster: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
+
+
+class Known(NamedTuple):
+    """What a user knows of the partition: the arguments of `tl.cluster`."""
+
+    labels_key: str | None
+    unlabeled_category: object
+    must_link: Iterable[tuple[str, str]] | None
+    cannot_link: Iterable[tuple[str, str]] | None
 
 
 class Run(NamedTuple):
@@ -155,6 +185,7 @@ class Run(NamedTuple):
 
     found: Clustering
     expression: Expression
+    labels: Labels | None
     config: Config
     seed: int
 
@@ -167,6 +198,7 @@ def clustered(
     layer: str | None,
     n_top_genes: int | None,
     n_anchors: int | None,
+    known: Known,
     config: Config | None,
     device: str,
     rng: int | np.random.Generator,
@@ -175,6 +207,7 @@ def clustered(
     """What `tl.cluster` and `tl.fit_clusters` have in common; `verb` is what the log calls it."""
     check_n_clusters(n_clusters, adata.n_obs)
     config = _config(config, n_top_genes=n_top_genes, n_anchors=n_anchors)
+    labels, constraints = _constraints(adata, known, n_clusters, config)
     torch_device = choose_device(device)
     seed = int(generator_of(rng).integers(2**31))
     rows = ExpressionRows(adata, layer)
@@ -197,9 +230,44 @@ def clustered(
     }
     n_clusters = None if n_clusters is None else int(n_clusters)
     found = cluster_cells(
-        rows, adata.shape, n_clusters, config, genes=genes, device=torch_device, seed=seed, about=about
+        rows,
+        adata.shape,
+        n_clusters,
+        config,
+        genes=genes,
+        device=torch_device,
+        seed=seed,
+        about=about,
+        constraints=constraints,
     )
-    return Run(found, rows.expression, config, seed)
+    return Run(found, rows.expression, labels, config, seed)
+
+
+def _constraints(
+    adata: AnnData, known: Known, n_clusters: int | None, config: Config
+) -> tuple[Labels | None, Constraints | None]:
+    """Labels, and all that is known; None where nothing is."""
+    if known.labels_key is None and known.must_link is None and known.cannot_link is None:
+        return None, None
+    if config.network:
+        msg = (
+            "labels_key, must_link and cannot_link are of no use to a network, which would not keep to them. Leave them out, or "
+            "cluster without one: config=Config()."
+        )
+        raise ValueError(msg)
+    labels, codes, n_labels = None, np.full(adata.n_obs, -1, dtype=np.int64), 0
+    if known.labels_key is not None:
+        labels = read_labels(adata, known.labels_key, known.unlabeled_category, may_be_complete=True)
+        codes, n_labels = labels.codes, len(labels.names)
+        if n_clusters is not None and n_clusters < n_labels:
+            msg = (
+                f"n_clusters={n_clusters} is less than the {n_labels} labels in adata.obs[{known.labels_key!r}], each of which "
+                f"becomes a cluster. Use at least n_clusters={n_labels}."
+            )
+            raise ValueError(msg)
+    together = cell_pairs(adata, known.must_link, "must_link")
+    apart = cell_pairs(adata, known.cannot_link, "cannot_link")
+    return labels, constraints_of(codes, n_labels, together, apart, adata.obs_names.to_numpy())
 
 
 def _config(config: Config | None, **changes: object) -> Config:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 import numpy as np
 from anndata import AnnData
 
 from .._check import check_anndata
 from ..clustering import Config, Model
-from ._cluster import clustered
+from ._cluster import Known, clustered
 from ._fit import named_genes
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,10 @@ def fit_clusters(
     gene_symbols: str | None = None,
     n_top_genes: int | None = None,
     n_anchors: int | None = None,
+    labels_key: str | None = None,
+    unlabeled_category: object = "Unknown",
+    must_link: Iterable[tuple[str, str]] | None = None,
+    cannot_link: Iterable[tuple[str, str]] | None = None,
     config: Config | None = None,
     device: str = "auto",
     rng: int | np.random.Generator = 0,
@@ -34,7 +39,7 @@ def fit_clusters(
     ----------
     adata
         Annotated data, cells x genes; of any sort that :func:`scbignn.tl.cluster` takes.
-    n_clusters, layer, n_top_genes, n_anchors, config, device, rng
+    n_clusters, layer, n_top_genes, n_anchors, labels_key, unlabeled_category, must_link, cannot_link, config, device, rng
         As in :func:`scbignn.tl.cluster`.
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
@@ -44,12 +49,13 @@ def fit_clusters(
     -------
     :class:`scbignn.clustering.Model`
         Which holds no cells. `adata` stays as it was. With the same seed :func:`scbignn.tl.predict_clusters` gives the
-        cells of `adata` the clusters that :func:`scbignn.tl.cluster` gives them.
+        cells of `adata` the clusters that :func:`scbignn.tl.cluster` gives them, but for cells that labels or pairs held
+        in another cluster than their anchors say.
 
     Raises
     ------
     KeyError
-        `layer` or `gene_symbols` does not exist.
+        `layer`, `gene_symbols` or `labels_key` does not exist, or a pair names a cell that does not.
     TypeError, ValueError
         As in :func:`scbignn.tl.cluster`.
 
@@ -73,6 +79,7 @@ def fit_clusters(
         layer=layer,
         n_top_genes=n_top_genes,
         n_anchors=n_anchors,
+        known=Known(labels_key, unlabeled_category, must_link, cannot_link),
         config=config,
         device=device,
         rng=rng,
