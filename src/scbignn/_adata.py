@@ -327,6 +327,7 @@ def _neighbors_record(keys: AnnotationKeys, neighbors: Neighbors, params: dict[s
             "method": "umap",
             "metric": "euclidean",
             "use_rep": keys.embedding,
+            **({} if neighbors.recall is None else {"recall": neighbors.recall}),
             **params,
         },
     }

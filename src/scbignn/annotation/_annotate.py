@@ -73,6 +73,7 @@ def annotate_cells(
     device: torch.device,
     engine: Engine,
     seed: int,
+    transformer: Any = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Annotation:
@@ -86,7 +87,7 @@ def annotate_cells(
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
         C.
-    device, engine, seed, checkpoint, fingerprint
+    device, engine, seed, transformer, checkpoint, fingerprint
         As in :func:`scbignn.annotation.fit`.
     """
     gene_share = mean_share(x)
@@ -98,7 +99,9 @@ def annotate_cells(
     genes = choose_genes(x, y, config)
     evidence = None
     if config.has_components:
-        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
+        evidence = gather_evidence(
+            x, y, n_labels, config, device=device, seed=seed, gene=anchor, transformer=transformer
+        )
     expression, x = x, x[:, genes].tocsr()
     found = fit(
         x,
@@ -109,6 +112,7 @@ def annotate_cells(
         engine=engine,
         seed=seed,
         evidence=evidence,
+        transformer=transformer,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
@@ -123,14 +127,15 @@ def annotate_cells(
             engine=engine,
             seed=seed,
             evidence=evidence,
+            transformer=transformer,
             expression=expression,
             found=found,
         )
     k = found.neighbors.indices.shape[1]
     if evidence is None:
-        raw = raw_neighbors(x, k, device=device, seed=seed)
+        raw = raw_neighbors(x, k, device=device, seed=seed, transformer=transformer)
     else:
-        raw = nearest_neighbors(evidence.components, k, device=device, seed=seed)
+        raw = nearest_neighbors(evidence.components, k, device=device, seed=seed, transformer=transformer)
     anchored = None
     if config.anchor:
         anchored = Anchored(evidence.gene_decisions, evidence.views.gene.weights[:, genes])
@@ -201,10 +206,10 @@ def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:
     return top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
 
 
-def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:
+def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int, transformer: Any = None) -> Neighbors:
     """kNN graph of the principal components of normalised expression: the graph one has without learning."""
     n_components = min(_N_COMPONENTS, min(x.shape) - 1)
     if n_components < 1 or not mean_and_variance(x)[1].any():  # a single gene is its own component
-        return nearest_neighbors(x[:, :1].toarray(), k, device=device, seed=seed)
+        return nearest_neighbors(x[:, :1].toarray(), k, device=device, seed=seed, transformer=transformer)
     components = PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x)
-    return nearest_neighbors(components, k, device=device, seed=seed)
+    return nearest_neighbors(components, k, device=device, seed=seed, transformer=transformer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -23,6 +25,7 @@ def cross_fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
+    transformer: Any = None,
     expression: sp.csr_matrix,
     found: Fit,
 ) -> np.ndarray:
@@ -38,7 +41,7 @@ def cross_fit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, transformer
         As in :func:`scbignn.annotation.fit`.
     expression
         Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
@@ -54,7 +57,7 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed}
+    where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
     for number in np.unique(fold[fold >= 0]):
         cells = labelled[fold == number]
@@ -62,7 +65,10 @@ def cross_fit(
         shown[cells] = -1
         seen, neighbors = evidence, found.neighbors
         if believes:
-            seen, neighbors = gather_evidence(expression, shown, n_labels, config, device=device, seed=seed), None
+            neighbors = None
+            seen = gather_evidence(
+                expression, shown, n_labels, config, device=device, seed=seed, transformer=transformer
+            )
         if p_sees_h or config.n_rounds:
             again = fit(x, shown, n_labels, config, **where, evidence=seen)
         else:

@@ -73,6 +73,7 @@ def fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None = None,
+    transformer: Any = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Fit:
@@ -92,6 +93,8 @@ def fit(
         Where to compute, and what aggregates over the cell graph.
     evidence
         What the config's anchors and components are; None where it has neither.
+    transformer
+        What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
@@ -105,7 +108,9 @@ def fit(
     if not (y >= 0).any():
         msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
         raise ValueError(msg)
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em = _EM(
+        x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, transformer=transformer
+    )
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator)
     em.restore(keeper.finished, keeper.history)
@@ -125,6 +130,7 @@ def refit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
+    transformer: Any = None,
     gene_gnn: GeneGNN,
     h: np.ndarray,
     q: np.ndarray,
@@ -135,7 +141,7 @@ def refit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, transformer
         As in :func:`fit`.
     gene_gnn
         q, on `device`; rounds of EM, where the config has any, train it further.
@@ -147,7 +153,9 @@ def refit(
         Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
         cells without a label.
     """
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em = _EM(
+        x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, transformer=transformer
+    )
     em.gene_gnn = gene_gnn
     em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
     em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
@@ -173,8 +181,10 @@ class _EM:
         engine: Engine,
         seed: int,
         evidence: Evidence | None = None,
+        transformer: Any = None,
     ) -> None:
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
+        self.transformer = transformer
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
@@ -377,7 +387,9 @@ class _EM:
 
     def _nearest_neighbors(self) -> Neighbors:
         points = self.h.cpu().numpy() if self.config.graph_from == "h" else self.points
-        return nearest_neighbors(points, self.config.n_neighbors, device=self.device, seed=self.seed)
+        return nearest_neighbors(
+            points, self.config.n_neighbors, device=self.device, seed=self.seed, transformer=self.transformer
+        )
 
     @torch.no_grad()
     def _cell_beliefs(self, mean: Aggregate) -> None:

@@ -84,6 +84,7 @@ def gather_evidence(
     device: torch.device,
     seed: int,
     gene: Anchor | None = None,
+    transformer: Any = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -100,6 +101,8 @@ def gather_evidence(
         Label codes, shape (N,); -1 where unlabelled.
     gene
         The machine on a cell's own genes, where it was fitted already.
+    transformer
+        What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
     """
     scores, loadings, center = principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
@@ -107,7 +110,8 @@ def gather_evidence(
 
     def cell_anchor(decisions: np.ndarray, **fitting: Any) -> Anchor:
         points = neighbor_points(components, decisions)
-        neighbors = nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
+        k = min(N_NEIGHBORS, len(y) - 1)
+        neighbors = nearest_neighbors(points, k, device=device, seed=seed, transformer=transformer)
         both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
         return fit_anchor(both, y, n_labels, seed=seed, **fitting)
 

@@ -2,7 +2,7 @@
 
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
-from ._knn import Neighbors, nearest_among, nearest_neighbors
+from ._knn import Neighbors, describe_search, nearest_among, nearest_neighbors
 from ._mean import Aggregate, Engine, choose_engine, neighbor_mean
 from ._product import SparseProduct
 
@@ -13,6 +13,7 @@ __all__ = [
     "SparseProduct",
     "choose_engine",
     "connectivities",
+    "describe_search",
     "homophily",
     "homophily_per_label",
     "nearest_among",

@@ -16,12 +16,21 @@ import torch
 from anndata import AnnData
 
 from .._adata import read_expression
-from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
+from .._check import (
+    Expression,
+    Labels,
+    check_anndata,
+    check_n_neighbors,
+    check_transformer,
+    checkpoint_path,
+    generator_of,
+    read_labels,
+)
 from .._keys import UNKNOWN
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
-from ..graph import Engine, choose_engine
+from ..graph import Engine, choose_engine, describe_search
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +46,8 @@ class Prepared(NamedTuple):
     device: torch.device
     engine: Engine
     seed: int
+    transformer: Any
+    """What searches neighbours; None for the search that is built in."""
     checkpoint: Path | None
     fingerprint: dict[str, Any]
     """What a checkpoint must agree on besides config and seed."""
@@ -67,6 +78,7 @@ def prepare(
     backend: str,
     rng: int | np.random.Generator,
     checkpoint: str | Path | None,
+    transformer: Any = None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
 ) -> Prepared:
@@ -75,6 +87,7 @@ def prepare(
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
+    check_transformer(transformer)
     checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
@@ -90,7 +103,8 @@ def prepare(
         torch_device,
         engine,
     )
-    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, _fingerprint(x, labels))
+    fingerprint = _fingerprint(x, labels) | {"transformer": describe_search(transformer)}
+    return Prepared(x, labels, expression, config, torch_device, engine, seed, transformer, checkpoint, fingerprint)
 
 
 def learn(
@@ -112,6 +126,7 @@ def learn(
         device=start.device,
         engine=start.engine,
         seed=start.seed,
+        transformer=start.transformer,
         checkpoint=start.checkpoint,
         fingerprint=start.fingerprint,
     )
@@ -121,13 +136,14 @@ def learn(
 
 def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> dict[str, Any]:
     """What a run was asked to do, for `uns`."""
-    return {
+    params = {
         "labels_key": labels_key,
         "unlabeled_category": str(unlabeled_category),
         "seed": start.seed,
         "backend": start.engine,
         "config": start.config.to_dict(),
     }
+    return params if start.transformer is None else params | {"transformer": describe_search(start.transformer)}
 
 
 def check_config(config: Config | None, **changes: object) -> Config:

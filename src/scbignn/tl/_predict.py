@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ from .._adata import ExpressionRows, in_columns, prediction_slots, write_slots
 from .._check import (
     check_anndata,
     check_new_key,
+    check_transformer,
     check_writable,
     gene_names,
     generator_of,
@@ -25,7 +26,7 @@ from .._check import (
 from .._genes import GeneMatch, check_gene_overlap
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
-from ..graph import Engine, Neighbors
+from ..graph import Engine, Neighbors, describe_search
 from ._learn import choose, rejection_rate
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def predict(
     min_gene_overlap: float = 0.5,
     reject: Literal["auto"] | None = None,
     false_rejection_rate: float | None = None,
+    transformer: Any = None,
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -80,6 +82,8 @@ def predict(
         that may be called so by mistake. The thresholds are conformal, one a label, from labelled cells scored as if
         they had no label; so the promise is about cells like those, and holds across batches only as far as these are
         alike. The best guess stays in the probabilities and in :func:`scbignn.get.annotation`.
+    transformer
+        What searches neighbours in the joint graph, as in :func:`scbignn.tl.annotate`; transductive mode only.
     key_added
         Name from which all slots below are derived.
     device, backend, rng
@@ -107,15 +111,16 @@ def predict(
     KeyError
         `layer` or `gene_symbols` does not exist.
     TypeError
-        `adata` is no AnnData, or `model` no model.
+        `adata` is no AnnData, `model` no model, or `transformer` no such instance.
     ValueError
         Too few of the model's genes are there, cells have no counts in any of them, names are not unique, the matrix
-        holds unusable values, `mode` is unknown, or `key_added` would overwrite a slot of yours.
+        holds unusable values, `mode` is unknown or has no use for a transformer, or `key_added` would overwrite a slot
+        of yours.
     """
     start = time.perf_counter()
     check_anndata(adata, in_memory=False)
     check_writable(adata, copy=copy)
-    _check_arguments(model, mode, chunk_size)
+    _check_arguments(model, mode, chunk_size, transformer)
     check_new_key(adata, key_added)
     rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
     match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
@@ -133,9 +138,20 @@ def predict(
         engine,
     )
     found, neighbors = _predicted(
-        adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
+        adata,
+        rows,
+        model,
+        match,
+        mode,
+        chunk_size=chunk_size,
+        device=torch_device,
+        engine=engine,
+        seed=seed,
+        transformer=transformer,
     )
     params = {"seed": seed, "backend": engine, "config": model.config.to_dict()}
+    if transformer is not None:
+        params["transformer"] = describe_search(transformer)
     about = {
         "mode": mode,
         "expression": dataclasses.asdict(rows.expression),
@@ -158,13 +174,20 @@ def predict(
     return target if copy else None
 
 
-def _check_arguments(model: Model, mode: str, chunk_size: int) -> None:
+def _check_arguments(model: Model, mode: str, chunk_size: int, transformer: Any) -> None:
     if not isinstance(model, Model):
         msg = f"model is a {type(model).__name__}. Pass what scbignn.tl.fit or scbignn.read_model returned."
         raise TypeError(msg)
     check_mode(mode)
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, (int, np.integer)) or chunk_size < 1:
         msg = f"chunk_size={chunk_size!r} must be an integer of at least 1. Use for example 4096."
+        raise ValueError(msg)
+    check_transformer(transformer)
+    if transformer is not None and mode == "inductive":
+        msg = (
+            'transformer searches the joint graph of mode="transductive"; inductive neighbours are found among the '
+            "reference, exactly. Leave transformer out."
+        )
         raise ValueError(msg)
 
 
@@ -211,12 +234,13 @@ def _predicted(
     device: torch.device,
     engine: Engine,
     seed: int,
+    transformer: Any,
 ) -> tuple[Prediction, Neighbors | None]:
     predictor = Predictor(model, match.positions >= 0, device=device, engine=engine)
     starts = range(0, adata.n_obs, chunk_size)
     chunks = (_model_genes(adata, rows, match, slice(start, start + chunk_size)) for start in starts)
     if mode == "transductive":
-        return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed)
+        return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed, transformer=transformer)
     parts = []
     with progress_bar(len(starts), unit="chunk") as bar:
         for chunk in chunks:
