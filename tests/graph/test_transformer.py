@@ -101,6 +101,7 @@ def test_as_many_neighbours_as_there_can_be():
         assert_same(nearest_neighbors(points, 8, device=CPU, transformer=search), points, 8)
 
 
+@pytest.mark.slow
 def test_pynndescent_is_taken_and_is_repeatable():
     points = clustered(400)
     search = PyNNDescentTransformer(n_jobs=1)
@@ -129,7 +130,9 @@ def test_a_low_recall_is_kept_and_warned_of_with_what_mends_it(caplog):
 
     def scramble(found):
         keep = found.indices % 5 != 0  # a fifth of all cells is never found, but as a far one
-        return sp.csr_matrix(sp.coo_matrix((found.data[keep], (found.tocoo().row[keep], found.indices[keep])), found.shape))
+        return sp.csr_matrix(
+            sp.coo_matrix((found.data[keep], (found.tocoo().row[keep], found.indices[keep])), found.shape)
+        )
 
     found = nearest_neighbors(points, 4, device=CPU, transformer=Search(n_neighbors=60, change=scramble))
     truth = reference.neighbors(points, 4)
@@ -174,7 +177,10 @@ def sparser(found):
     ("change", "message"),
     [
         (nan, r"Search gave 1 distances that are not finite\. Pass transformer="),
-        (sparser, r"Search found fewer than 5 neighbours of 1 of 300 cells, and 0 of one\. Give it a larger n_neighbors"),
+        (
+            sparser,
+            r"Search found fewer than 5 neighbours of 1 of 300 cells, and 0 of one\. Give it a larger n_neighbors",
+        ),
         (lambda found: found[:10], r"Search gave a csr_matrix of shape \(10, 300\), not .* \(300, 300\)"),
         (lambda found: found.toarray(), r"Search gave a ndarray of shape \(300, 300\), not a sparse matrix"),
         (lambda found: None, r"Search gave a NoneType without a shape"),

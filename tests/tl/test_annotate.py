@@ -15,6 +15,7 @@ import scanpy as sc
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
+from small import FAST
 
 import scbignn
 from scbignn import get
@@ -746,7 +747,16 @@ def test_progress_is_shown_where_wanted(adata, fast, capfd):
         scbignn.tl.annotate(adata, "cell_type", config=fast)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "epoch" in err
+    names = [line.split(":")[0].strip() for line in err.replace("\r", "\n").splitlines() if "100%" in line]
+    steps = [f"{step}-step {round_}" for round_, step in ((1, "M"), (1, "E"), (2, "M"))]
+    before = ["linear methods"] if fast.has_components else []
+    assert list(dict.fromkeys(names)) == [*before, "pre-training", *steps, "importance"]
+
+
+def test_in_a_pipeline_nothing_is_shown(adata, capfd):
+    with scbignn.settings.override(progress="auto"):
+        scbignn.tl.annotate(adata, "cell_type", config=FAST)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

@@ -11,15 +11,17 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
+from tqdm.auto import tqdm
 
 from .._expression import mean_and_variance, mean_share, normalize, unit_rows
+from .._training import progress_bar
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import Anchor, fit_anchor
 from ._attention import Edges
 from ._config import Config
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
-from ._evidence import Evidence, gather_evidence
+from ._evidence import Evidence, gather_evidence, n_of_evidence
 from ._homophily import Homophily, homophily_of
 from ._importance import Anchored, Importance, importance_of
 from ._panel import top_label_genes, top_variance_genes
@@ -91,17 +93,17 @@ def annotate_cells(
         As in :func:`scbignn.annotation.fit`.
     """
     gene_share = mean_share(x)
-    config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed)
-    x = normalize(x, config.target_sum)
-    gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
-    if config.unit_rows:
-        x = unit_rows(x)
-    genes = choose_genes(x, y, config)
     evidence = None
-    if config.has_components:
-        evidence = gather_evidence(
-            x, y, n_labels, config, device=device, seed=seed, gene=anchor, transformer=transformer
-        )
+    with progress_bar(_n_machines(config, y, n_labels), unit="machine", name="linear methods") as bar:
+        config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed, progress=bar)
+        x = normalize(x, config.target_sum)
+        gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
+        if config.unit_rows:
+            x = unit_rows(x)
+        genes = choose_genes(x, y, config)
+        if config.has_components:
+            where = {"device": device, "seed": seed, "transformer": transformer}
+            evidence = gather_evidence(x, y, n_labels, config, **where, gene=anchor, progress=bar)
     expression, x = x, x[:, genes].tocsr()
     found = fit(
         x,
@@ -167,8 +169,14 @@ def annotate_cells(
     )
 
 
+def _n_machines(config: Config, y: np.ndarray, n_labels: int) -> int:
+    """How many linear machines are fitted before the networks train."""
+    n_of_genes = len(_TARGET_SUMS) if config.target_sum is None else int(config.has_components)
+    return n_of_genes + (n_of_evidence(config, y, n_labels) if config.has_components else 0)
+
+
 def choose_target_sum(
-    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int
+    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int, progress: tqdm | None = None
 ) -> tuple[Config, Anchor | None]:
     """The config with a number for s, and the linear machine on all genes that was fitted to find it, if any was.
 
@@ -181,6 +189,8 @@ def choose_target_sum(
         Expression on a linear scale, CSR, shape (N, M), no empty row.
     y, n_labels, config, seed
         As in :func:`annotate_cells`.
+    progress
+        Goes on by one a machine.
     """
     if config.target_sum is not None:
         return config, None
@@ -190,6 +200,8 @@ def choose_target_sum(
         anchor = fit_anchor(unit_rows(candidate) if config.unit_rows else candidate, y, n_labels, seed=seed)
         if best is None or _is_better(*(found.decisions[known].argmax(1) == y[known] for found in (anchor, best))):
             best_sum, best = target_sum, anchor
+        if progress is not None:
+            progress.update()
     return dataclasses.replace(config, target_sum=best_sum), best
 
 

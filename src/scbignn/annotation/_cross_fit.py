@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._training import progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -59,20 +60,23 @@ def cross_fit(
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
     where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
-    for number in np.unique(fold[fold >= 0]):
-        cells = labelled[fold == number]
-        shown = y.copy()
-        shown[cells] = -1
-        seen, neighbors = evidence, found.neighbors
-        if believes:
-            neighbors = None
-            seen = gather_evidence(
-                expression, shown, n_labels, config, device=device, seed=seed, transformer=transformer
-            )
-        if p_sees_h or config.n_rounds:
-            again = fit(x, shown, n_labels, config, **where, evidence=seen)
-        else:
-            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
-            again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
-        p[cells] = again.p[cells]
+    numbers = np.unique(fold[fold >= 0])
+    with progress_bar(len(numbers), unit="fold", name="cross-fitting") as bar:
+        for number in numbers:
+            cells = labelled[fold == number]
+            shown = y.copy()
+            shown[cells] = -1
+            seen, neighbors = evidence, found.neighbors
+            if believes:
+                neighbors = None
+                seen = gather_evidence(
+                    expression, shown, n_labels, config, device=device, seed=seed, transformer=transformer
+                )
+            if p_sees_h or config.n_rounds:
+                again = fit(x, shown, n_labels, config, **where, evidence=seen)
+            else:
+                known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
+                again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
+            p[cells] = again.p[cells]
+            bar.update()
     return p

@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .._expression import mean_and_variance
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
@@ -115,8 +114,7 @@ def fit(
     keeper = Keeper(checkpoint, fingerprint, em.generator)
     em.restore(keeper.finished, keeper.history)
     stages = em.stages()
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
-        em.run(stages, progress=bar, keeper=keeper)
+    em.run(stages, keeper=keeper)
     return em.result()
 
 
@@ -162,8 +160,7 @@ def refit(
     if silent is not None:
         em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
     stages = em.stages()[1:]
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages)) as bar:
-        em.run(stages, progress=bar, keeper=Keeper(None, {}, em.generator))
+    em.run(stages, keeper=Keeper(None, {}, em.generator))
     return em.result()
 
 
@@ -275,15 +272,14 @@ class _EM:
             stages.append((n_rounds + 1, "M", m_step))
         return stages
 
-    def run(self, stages: list[tuple[int, str, Schedule]], *, progress: tqdm, keeper: Keeper) -> None:
+    def run(self, stages: list[tuple[int, str, Schedule]], *, keeper: Keeper) -> None:
         """The stages one after another, but for those that the keeper has."""
         for number, (round_, step, schedule) in enumerate(stages):
             if number < keeper.n_finished:
-                progress.update(schedule.n_epochs)
                 continue
-            progress.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
             stage = {"pretrain": self.pretrain, "M": self.m_step, "E": self.e_step}[step]
-            epochs = stage(round_, schedule, progress=progress, keeper=keeper)
+            with progress_bar(schedule.n_epochs, name=f"{step}-step {round_}" if round_ else "pre-training") as bar:
+                epochs = stage(round_, schedule, progress=bar, keeper=keeper)
             self.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
             keeper.finish_stage(self.tensors(), self.history)
 

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.utils.extmath import randomized_svd
+from tqdm.auto import tqdm
 
 from ..graph import Neighbors, nearest_neighbors
 from ._anchor import Anchor, Linear, believe, fit_anchor
@@ -85,6 +86,7 @@ def gather_evidence(
     seed: int,
     gene: Anchor | None = None,
     transformer: Any = None,
+    progress: tqdm | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -103,26 +105,34 @@ def gather_evidence(
         The machine on a cell's own genes, where it was fitted already.
     transformer
         What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
+    progress
+        Goes on by one a machine.
     """
     scores, loadings, center = principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
+
+    def fitted(features: sp.csr_matrix, **fitting: Any) -> Anchor:
+        anchor = fit_anchor(features, y, n_labels, seed=seed, **fitting)
+        if progress is not None:
+            progress.update()
+        return anchor
 
     def cell_anchor(decisions: np.ndarray, **fitting: Any) -> Anchor:
         points = neighbor_points(components, decisions)
         k = min(N_NEIGHBORS, len(y) - 1)
         neighbors = nearest_neighbors(points, k, device=device, seed=seed, transformer=transformer)
         both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
-        return fit_anchor(both, y, n_labels, seed=seed, **fitting)
+        return fitted(both, **fitting)
 
-    gene = gene or fit_anchor(x, y, n_labels, seed=seed)
+    gene = gene or fitted(x)
     cell = cell_anchor(gene.decisions)
     n_times = n_refits(config, y, n_labels)
     for refit in range(n_times):
         believed, last = believe(cell.decisions, y, rng), refit + 1 == n_times
         cell = cell_anchor(cell.decisions, believed=believed, out_of_fold=last)
         if last:
-            gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed)
+            gene = fitted(x, believed=believed)
     points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
     views = Views(loadings, center, gene.machine, cell.machine, points_center)
     return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views)
@@ -131,6 +141,12 @@ def gather_evidence(
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
     """How often the anchors are refitted on believed labels: not at all where labels are plenty."""
     return config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
+
+
+def n_of_evidence(config: Config, y: np.ndarray, n_labels: int) -> int:
+    """How many machines evidence takes beside the first one on genes."""
+    n_times = n_refits(config, y, n_labels)
+    return 1 + n_times + (n_times > 0)
 
 
 def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray:

@@ -116,7 +116,7 @@ def cross_validate(
     )
     labels = start.labels
     fold, folds = _by_batch(adata, batch_key, labels) if batch_key else _dealt(labels, n_splits, start.seed)
-    with progress_bar(len(folds), unit="fold") as bar:
+    with progress_bar(len(folds), unit="fold", name="cross-validation") as bar:
         found = cross_validate_cells(
             start.x,
             labels.codes,

@@ -242,7 +242,7 @@ def _predicted(
     if mode == "transductive":
         return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed, transformer=transformer)
     parts = []
-    with progress_bar(len(starts), unit="chunk") as bar:
+    with progress_bar(len(starts), unit="chunk", name="prediction") as bar:
         for chunk in chunks:
             parts.append(predictor.inductive(chunk))
             bar.update()
