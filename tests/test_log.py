@@ -112,9 +112,11 @@ def test_a_traceback_is_written_and_a_broken_stream_stops_nothing(capsys, monkey
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
 def test_a_line_stands_above_a_bar_that_is_shown(monkeypatch):
     import pty
+    import termios
 
     with nothing_set_up():
         ours, theirs = pty.openpty()
+        termios.tcsetwinsize(ours, (24, 80))
         with os.fdopen(theirs, "w", buffering=1) as terminal:
             monkeypatch.setattr(sys, "stderr", terminal)
             with tqdm(total=4, desc="M-step", ncols=60, mininterval=0) as bar:

@@ -441,6 +441,14 @@ def take_rows(matrix: Any, rows: np.ndarray | slice) -> sp.csr_matrix:
     return part
 
 
+def count_values(matrix: Any) -> float:
+    """How many values of a matrix as :func:`take_rows` takes it are not zero: as it is stored, or by a sample of rows."""
+    if sp.issparse(matrix):
+        return matrix.nnz
+    rows = sample_rows(matrix.shape[0])
+    return take_rows(matrix, rows).nnz * matrix.shape[0] / max(1, len(rows))
+
+
 def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     """What the matrix holds, told from its values.
 

@@ -23,16 +23,25 @@ from .._check import (
     check_n_neighbors,
     check_transformer,
     checkpoint_path,
+    count_values,
     generator_of,
+    pick_matrix,
     read_labels,
 )
 from .._keys import UNKNOWN
+from .._memory import Size, annotation_memory, check_memory
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
 from ..graph import Engine, choose_engine, describe_search
 
 logger = logging.getLogger(__name__)
+
+#: What takes less memory than training on all cells.
+_FEWER = (
+    "Train on fewer cells: model = scbignn.tl.fit(adata[np.random.default_rng(0).permutation(adata.n_obs)[:100_000]].copy(), "
+    '...), and label all by scbignn.tl.predict(adata, model, mode="inductive"), which also reads backed files in chunks.'
+)
 
 
 class Prepared(NamedTuple):
@@ -91,6 +100,10 @@ def prepare(
     checkpoint = checkpoint_path(checkpoint)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
+    matrix, _ = pick_matrix(adata, layer)
+    size = Size(*adata.shape, count_values(matrix), len(labels.names))
+    n_labelled = int(np.sum(labels.codes >= 0))
+    check_memory(verb, annotation_memory(size, config, n_labelled=n_labelled, dense=not sp.issparse(matrix)), _FEWER)
     x, expression = read_expression(adata, layer)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s",

@@ -18,12 +18,15 @@ from .._check import (
     check_new_key,
     check_transformer,
     check_writable,
+    count_values,
     gene_names,
     generator_of,
     other_gene_names,
+    pick_matrix,
     some,
 )
 from .._genes import GeneMatch, check_gene_overlap
+from .._memory import Size, check_memory, prediction_memory
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors, describe_search
@@ -126,6 +129,13 @@ def predict(
     match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
+    n_values = match.share * count_values(pick_matrix(adata, layer, in_memory=False)[0])
+    size = Size(adata.n_obs, len(model.genes), n_values, len(model.labels))
+    mend = (
+        "smaller chunk_size" if mode == "inductive" else 'mode="inductive", which reads a few thousand cells at a time'
+    )
+    phases = prediction_memory(size, model, mode, chunk_size=chunk_size)
+    check_memory("predict", phases, f"Pass a {mend}, or predict parts of the cells one after another.")
     rows = ExpressionRows(adata, layer)
     logger.info(
         "predict: %s, %d cells, %.1f %% of the model's genes; adata.%s holds %s; on %s, cell graph by %s",
