@@ -28,7 +28,6 @@ FLOORS = {
     "inspection": 3,
     "_adata": 4,
     "_memory": 4,
-    "_memory": 4,
     "_models": 4,
     "pp": 5,
     "tl": 5,
