@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 Phases = dict[str, float]
 """What each phase takes at its peak, by name."""
 
-#: What is loaded when it is first used: networks and solvers, the cell graph's engine, the weights of the graph.
-_FIRST_USE = {"sklearn.svm": 40e6, "dgl": 60e6, "umap": 130e6}
+#: What umap loads and compiles when it first weighs a graph.
+_UMAP = 130e6
 #: Entries of the blocks of distances, and rows whose candidates are compared at a time; see `graph._knn`.
 _BLOCK_ENTRIES, _BLOCK_ROWS, _CANDIDATES = 16e6, 16_384, 4
 #: Entries of the attention matrices of a bucket, and cells above which linear machines learn in batches.
@@ -32,8 +32,9 @@ _SMOOTHED, _NEIGHBORS = 200, 15
 _CHUNK = 4096
 #: How much more often than other genes those of the panel are expressed.
 _ENRICHMENT = 3.0
-#: The allocator gives little back of what a phase has freed.
-_SLACK = 1.1
+#: What solvers and networks take however small the data, what is added for all that is not counted, and the share of
+#: what earlier phases have freed that the allocator keeps to the end.
+_LEAST, _SLACK, _KEPT = 40e6, 1.1, 0.6
 
 
 class Size:
@@ -86,7 +87,7 @@ def annotation_memory(size: Size, config: annotation.Config, *, n_labelled: int,
         phases["linear methods"] = held + evidence + max(16.0 * n * n_scores, search, 20 * both, machine)
     phases |= _networks(size, config, held + evidence)
     phases["importance"] = held + evidence + 72.0 * min(config.n_top_genes, size.m) ** 2 + _matrices(config)
-    return _with_libraries(phases, "sklearn.svm", "dgl", "umap")
+    return _in_order(phases)
 
 
 def prediction_memory(size: Size, model: annotation.Model, mode: str, *, chunk_size: int) -> Phases:
@@ -101,7 +102,7 @@ def prediction_memory(size: Size, model: annotation.Model, mode: str, *, chunk_s
         both = Size(n, size.m, size.z + z_reference * size.m / max(1, len(model.panel)), size.c)
         search = _search(n, _NEIGHBORS, dims) if n_scores else 0.0
         phases = {"prediction": held + search, **_networks(both, config, held)}
-        return _with_libraries(phases, "dgl", "umap")
+        return _in_order(phases)
     share = min(chunk_size, size.n) / size.n
     n, z = share * size.n, share * size.z
     own = 16 * z_reference + n_reference * (8.0 * dims + 4.0 * _width(config, size.c, dims))
@@ -111,7 +112,7 @@ def prediction_memory(size: Size, model: annotation.Model, mode: str, *, chunk_s
         52 * z + 8.0 * n * n_scores + max(search, 4.0 * n * _width(config, size.c, dims), _activations(z / n, config))
     )
     results = 4.0 * size.n * (5 * size.c + 2 * config.width + 4)
-    return _with_libraries({"prediction": own + chunk + results}, "dgl")
+    return _in_order({"prediction": own + chunk + results})
 
 
 def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | None) -> Phases:
@@ -131,7 +132,7 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     }
     if config.network:
         phases["network"] = graph + 8 * size.z * g / size.m + 12.0 * n * config.width + 24.0 * chunk * g
-    return _with_libraries(phases)
+    return _in_order(phases)
 
 
 def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
@@ -177,9 +178,14 @@ def _matrices(config: annotation.Config) -> float:
     return _PAIRS * (8 * config.n_heads + 24) if config.n_layers else 0.0
 
 
-def _with_libraries(phases: Phases, *names: str) -> Phases:
-    first_use = sum(_FIRST_USE[name] for name in names if name not in sys.modules)
-    return {name: _SLACK * taken + first_use for name, taken in phases.items()}
+def _in_order(phases: Phases) -> Phases:
+    """The phases with all that is not counted; the slots last, whose graph umap weighs, beside what is left of others."""
+    phases = {name: _LEAST + _SLACK * taken for name, taken in phases.items()}
+    if "slots" in phases:
+        slots = phases.pop("slots")
+        umap = 0.0 if "umap" in sys.modules else _UMAP
+        phases["slots"] = slots + umap + _KEPT * max(phases.values())
+    return phases
 
 
 def available_memory(root: Path = Path("/")) -> int:
