@@ -725,13 +725,14 @@ def test_from_a_reference_the_log_tells_both_steps(adata, reference, fast, caplo
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
-def test_one_line_at_the_start_and_one_at_the_end(adata, fast, caplog, capfd):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, fast, caplog, capfd):
     loggers = [logging.getLogger(name) for name in (None, "scbignn", "scbignn.tl._annotate")]
     handlers = [list(logger.handlers) for logger in loggers]
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.annotate(adata, "cell_type", config=fast, backend="torch")
     assert [list(logger.handlers) for logger in loggers] == handlers
-    start, end = (record for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.getMessage().startswith("annotate: about ")
     assert (start.levelname, end.levelname) == ("INFO", "INFO")
     for part in ("30 of 60 cells", "3 labels", "adata.X holds counts", "cpu", "torch"):
         assert part in start.getMessage()
