@@ -307,3 +307,16 @@ def test_kind_of_a_model(tmp_path):
     assert kind_of(tmp_path / "model") == "some kind"
     assert kind_of(tmp_path) == ""
     assert kind_of(tmp_path / "none") == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_parts(tmp_path / "model", "annotation", Parts({"w": torch.ones(2)}, {}), overwrite=False)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert modes == {"model.safetensors": 0o666 & ~mask, "model.json": 0o666 & ~mask}
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o777 & ~mask

@@ -36,7 +36,7 @@ def test_annotate_writes_what_the_function_finds(adata, source, tmp_path, capsys
     assert source.read_bytes() == before
     printed = capsys.readouterr()
     *logged, last = printed.out.splitlines()
-    assert [line.split(":")[0] for line in logged] == ["annotate", "annotate"]
+    assert [line.split(":")[0] for line in logged] == ["annotate"] * 3
     assert last == f"wrote {out}"
     scbignn.tl.annotate(adata, "cell_type")
     written = anndata.read_h5ad(out)
@@ -78,6 +78,32 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
         "rng": 7,
         "checkpoint": checkpoint,
     }
+
+
+def test_quiet_and_verbose(source, tmp_path, monkeypatch, capfd):
+    seen = []
+
+    def said(adata, *_, **__):
+        settings = scbignn.settings
+        seen.append((settings.verbosity, settings.progress))
+        for level in ("debug", "info", "warning"):
+            getattr(logging.getLogger("scbignn.tl._annotate"), level)("%s", level)
+
+    monkeypatch.setattr("scbignn.tl.annotate", said)
+    before = scbignn.settings.verbosity, scbignn.settings.progress
+    command = ["annotate", str(source), "--labels-key", "cell_type", "-o", str(tmp_path / "out.h5ad")]
+    wrote = f"wrote {tmp_path / 'out.h5ad'}"
+    for options, verbosity, progress, lines in (
+        ([], 2, before[1], ["info", "warning", wrote]),
+        (["-v"], 3, before[1], ["debug", "info", "warning", wrote]),
+        (["--quiet"], 1, False, ["warning"]),
+    ):
+        assert main([*command, *options]) == 0
+        assert seen.pop() == (verbosity, progress)
+        assert capfd.readouterr() == ("".join(f"{line}\n" for line in lines), "")
+    assert (scbignn.settings.verbosity, scbignn.settings.progress) == before
+    with pytest.raises(SystemExit):
+        main([*command, "-q", "-v"])
 
 
 def test_annotate_from_a_reference(adata, source, tmp_path):
@@ -278,7 +304,7 @@ def test_cluster_writes_what_the_function_finds(adata, source, tmp_path, capsys)
     out = tmp_path / "out.h5ad"
     assert main(["cluster", str(source), "--n-clusters", "3", "-o", str(out)]) == 0
     *logged, last = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in logged] == ["cluster", "cluster"]
+    assert [line.split(":")[0] for line in logged] == ["cluster"] * 3
     assert last == f"wrote {out}"
     scbignn.tl.cluster(adata, 3)
     written = anndata.read_h5ad(out)

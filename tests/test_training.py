@@ -179,6 +179,30 @@ def test_progress_follows_the_settings_and_leaves_out_what_was_not_run(shown, ca
     assert bool(capsys.readouterr().err) == shown
 
 
+def test_a_bar_within_a_bar_is_silent_and_so_is_one_of_nothing(capsys):
+    with settings.override(progress=True):
+        with progress_bar(2, unit="fold", name="cross-fitting") as outer:
+            with progress_bar(5, name="M-step") as inner:
+                inner.update(5)
+                assert inner.disable
+            assert not outer.disable
+            outer.update(2)
+        with progress_bar(0, name="nothing") as nothing:
+            assert nothing.disable
+        with pytest.raises(ArithmeticError), progress_bar(3, name="broken"):
+            raise ArithmeticError
+        with progress_bar(3, name="later") as later:
+            assert not later.disable
+            later.update(3)
+    err = capsys.readouterr().err
+    assert "M-step" not in err
+    assert "nothing" not in err
+    assert "cross-fitting: 100%" in err
+    assert "later: 100%" in err
+    assert "fold/s" in err  # the rate
+    assert "<00:00" in err  # the time that is left
+
+
 # --- device -----------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ._log import attach
 from ._settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ._models import read_model
     from ._report import report
 
+attach()
 __version__ = version("scbignn")
 __all__ = [
     "Settings",

@@ -10,6 +10,15 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from ._settings import settings
+
+#: The settings of each way to say more or less.
+_SAID = {
+    "usual": {"verbosity": 2},
+    "more": {"verbosity": 3},
+    "less": {"verbosity": 1, "progress": False},
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -22,30 +31,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger = logging.getLogger("scbignn")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     try:
-        return options.run(options)
+        with settings.override(**_SAID[options.said]):
+            return options.run(options)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"scbignn: error: {' '.join(str(message).split())}", file=sys.stderr)
         return 2
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scbignn", description="Annotate and cluster single cells.")
     parser.add_argument("--version", action="version", version=f"scbignn {version('scbignn')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    said = common.add_mutually_exclusive_group()
+    said.add_argument(
+        "-q", "--quiet", dest="said", action="store_const", const="less", help="say no more than warnings"
+    )
+    said.add_argument("-v", "--verbose", dest="said", action="store_const", const="more", help="say details, too")
+    common.set_defaults(said="usual")
 
-    demo = commands.add_parser("demo", help="label real cells that come with scanpy, and show how well that went")
+    demo = commands.add_parser(
+        "demo", parents=[common], help="label real cells that come with scanpy, and show how well that went"
+    )
     demo.add_argument("-o", "--output", type=Path, default=Path("scbignn-demo"), help="folder to write to")
     demo.set_defaults(run=_demo)
 
-    annotate = commands.add_parser("annotate", help="label the unlabelled cells of an h5ad file")
+    annotate = commands.add_parser("annotate", parents=[common], help="label the unlabelled cells of an h5ad file")
     annotate.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
     annotate.add_argument("--labels-key", required=True, help="column of obs with the known labels")
     annotate.add_argument("--reference", type=Path, help="h5ad file with the labelled cells, if not those of INPUT")
@@ -66,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
     annotate.set_defaults(run=_annotate)
 
-    cluster = commands.add_parser("cluster", help="cluster the cells of an h5ad file")
+    cluster = commands.add_parser("cluster", parents=[common], help="cluster the cells of an h5ad file")
     cluster.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
     cluster.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
     cluster.add_argument("--n-clusters", type=int, help="number of clusters; estimated if not given")
@@ -75,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--seed", type=int, default=0, help="seed of everything random")
     cluster.set_defaults(run=_cluster)
 
-    report = commands.add_parser("report", help="write what was found in an annotated h5ad file to one HTML page")
+    report = commands.add_parser(
+        "report", parents=[common], help="write what was found in an annotated h5ad file to one HTML page"
+    )
     report.add_argument("input", type=Path, help="h5ad file that `scbignn annotate` or tl.annotate wrote slots to")
     report.add_argument("-o", "--output", type=Path, required=True, help="HTML file to write")
     report.add_argument("--truth-key", help="column of obs with true labels, where they are known")
@@ -84,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--title", default="Annotated cells", help="headline of the page")
     report.set_defaults(run=_report)
 
-    grn = commands.add_parser("grn", help="score regulatory links from known ones and expression")
+    grn = commands.add_parser("grn", parents=[common], help="score regulatory links from known ones and expression")
     grn.add_argument("input", type=Path, help="h5ad file with counts or log-transformed values")
     grn.add_argument("--network", type=Path, required=True, help="csv or tsv file with the columns source and target")
     grn.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
@@ -103,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     grn.add_argument("--seed", type=int, default=0, help="seed of everything random")
     grn.set_defaults(run=_grn)
 
-    inspect = commands.add_parser("inspect", help="say what is wrong with an h5ad file, and what mends it")
+    inspect = commands.add_parser(
+        "inspect", parents=[common], help="say what is wrong with an h5ad file, and what mends it"
+    )
     inspect.add_argument("input", type=Path, help="h5ad file; matrices stay on disk")
     inspect.add_argument("--reference", type=Path, help="h5ad file to compare genes and labels with")
     inspect.add_argument("--labels-key", help="column of obs with labels")
@@ -153,7 +173,7 @@ def _annotate(options: argparse.Namespace) -> int:
     )
     if is_first():  # of the processes that torchrun started
         adata.write_h5ad(options.output)
-        print(f"wrote {options.output}")
+        _say(options, f"wrote {options.output}")
     return 0
 
 
@@ -168,7 +188,7 @@ def _cluster(options: argparse.Namespace) -> int:
         adata = anndata.read_h5ad(options.input)
     tl.cluster(adata, options.n_clusters, layer=options.layer, key_added=options.key_added, rng=options.seed)
     adata.write_h5ad(options.output)
-    print(f"wrote {options.output}")
+    _say(options, f"wrote {options.output}")
     return 0
 
 
@@ -189,7 +209,7 @@ def _report(options: argparse.Namespace) -> int:
         key=options.key,
         title=options.title,
     )
-    print(f"wrote {options.output}")
+    _say(options, f"wrote {options.output}")
     return 0
 
 
@@ -220,10 +240,10 @@ def _grn(options: argparse.Namespace) -> int:
         rng=options.seed,
     )
     adata.write_h5ad(options.output)
-    print(f"wrote {options.output}")
+    _say(options, f"wrote {options.output}")
     if options.table is not None:
         get.grn(adata, key=options.key_added).to_csv(options.table, index=False)
-        print(f"wrote {options.table}")
+        _say(options, f"wrote {options.table}")
     return 0
 
 
@@ -233,7 +253,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
     arguments = vars(options).copy()
     paths = [path for path in (arguments.pop("input"), arguments.pop("reference")) if path is not None]
-    del arguments["run"]
+    del arguments["run"], arguments["said"]
     for path in paths:
         _check_input(path)
     with ExitStack() as stack:
@@ -244,6 +264,11 @@ def _inspect(options: argparse.Namespace) -> int:
         report = pp.inspect(*opened, **arguments)
     print(report)
     return 0 if report.ok else 1
+
+
+def _say(options: argparse.Namespace, line: str) -> None:
+    if options.said != "less":
+        print(line)
 
 
 def _check_input(path: Path) -> None:

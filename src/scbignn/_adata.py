@@ -20,6 +20,7 @@ from ._check import (
     check_expression,
     check_values,
     pick_column,
+    form_of,
     pick_matrix,
     recorded_log1p,
     sample_rows,
@@ -64,7 +65,7 @@ def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix | 
     read a few rows at a time.
     """
     matrix, slot = pick_matrix(adata, layer, in_memory=False)
-    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray)):
+    if form_of(matrix) == "rows":
         rows = ExpressionRows(adata, layer)
         return rows, rows.expression
     x = take_rows(matrix, slice(None))
@@ -340,6 +341,7 @@ def _neighbors_record(keys: AnnotationKeys, neighbors: Neighbors, params: dict[s
             "method": "umap",
             "metric": "euclidean",
             "use_rep": keys.embedding,
+            **({} if neighbors.recall is None else {"recall": neighbors.recall}),
             **params,
         },
     }

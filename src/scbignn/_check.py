@@ -286,6 +286,34 @@ def check_n_neighbors(n_neighbors: int, n_obs: int) -> None:
         raise ValueError(msg)
 
 
+def check_transformer(transformer: object) -> None:
+    """It is None, or searches neighbours as scikit-learn's KNeighborsTransformer does.
+
+    Raises
+    ------
+    TypeError
+        It is a class, has no such interface, or has no parameter `n_neighbors`.
+    """
+    if transformer is None:
+        return
+    mend = (
+        "Pass an instance with the interface of sklearn.neighbors.KNeighborsTransformer, such as "
+        "pynndescent.PyNNDescentTransformer(), or leave it out."
+    )
+    if isinstance(transformer, type):
+        msg = f"transformer is the class {transformer.__name__}, not an instance of it. {mend}"
+        raise TypeError(msg)
+    found = f"transformer is {transformer!r}, a {type(transformer).__name__}"
+    methods = ("get_params", "set_params", "fit_transform")
+    lacking = [name for name in methods if not callable(getattr(transformer, name, None))]
+    if lacking:
+        msg = f"{found} without {', '.join(lacking)}. {mend}"
+        raise TypeError(msg)
+    if "n_neighbors" not in transformer.get_params(deep=False):
+        msg = f"{found} without a parameter n_neighbors. {mend}"
+        raise TypeError(msg)
+
+
 def check_n_clusters(n_clusters: int | None, n_obs: int) -> None:
     """None, or a number of clusters that the cells can make.
 
@@ -445,6 +473,21 @@ def take_rows(matrix: Any, rows: np.ndarray | slice) -> sp.csr_matrix:
     part.sum_duplicates()
     part.eliminate_zeros()
     return part
+
+
+def form_of(matrix: Any) -> Literal["sparse", "dense", "rows"]:
+    """How a matrix lies in memory; "rows" where it does not."""
+    if sp.issparse(matrix):
+        return "sparse"
+    return "dense" if isinstance(matrix, np.ndarray) else "rows"
+
+
+def count_values(matrix: Any) -> float:
+    """How many values of a matrix as :func:`take_rows` takes it are not zero: as it is stored, or by a sample of rows."""
+    if sp.issparse(matrix):
+        return matrix.nnz
+    rows = sample_rows(matrix.shape[0])
+    return take_rows(matrix, rows).nnz * matrix.shape[0] / max(1, len(rows))
 
 
 def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:

@@ -59,6 +59,7 @@ def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -
             **parts.about,
         }
         (new / _ABOUT).write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (new / _TENSORS).chmod((new / _ABOUT).stat().st_mode)  # safetensors writes for the owner alone
         old = Path(folder) / "old"
         try:
             if path.exists():

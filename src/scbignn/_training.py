@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +72,17 @@ class Epoch:
     selected: bool = False
 
 
-def progress_bar(total: int, unit: str = "epoch", *, shown: bool = True) -> tqdm:
-    """A bar over all of a run, as `settings.progress` wants it."""
-    return tqdm(total=total, unit=unit, disable=not (shown and settings.progress))
+#: Bars that were made and are still in use.
+_bars: weakref.WeakSet[tqdm] = weakref.WeakSet()
+
+
+def progress_bar(total: int, unit: str = "epoch", name: str | None = None, *, shown: bool = True) -> tqdm:
+    """A bar over one phase, as `settings.progress` wants it; silent inside of another, which counts for both."""
+    is_inner = any(not bar.disable for bar in _bars)  # a bar that was closed is disabled
+    is_silent = is_inner or not shown or not total or not settings.shows_progress
+    bar = tqdm(total=total, unit=unit, desc=name, disable=is_silent)
+    _bars.add(bar)
+    return bar
 
 
 Step = Callable[[Tensor], None]

@@ -15,6 +15,7 @@ import scanpy as sc
 import scipy.sparse as sp
 import torch
 from anndata import AnnData
+from small import FAST
 
 import scbignn
 from scbignn import get
@@ -724,13 +725,14 @@ def test_from_a_reference_the_log_tells_both_steps(adata, reference, fast, caplo
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
-def test_one_line_at_the_start_and_one_at_the_end(adata, fast, caplog, capfd):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, fast, caplog, capfd):
     loggers = [logging.getLogger(name) for name in (None, "scbignn", "scbignn.tl._annotate")]
     handlers = [list(logger.handlers) for logger in loggers]
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.annotate(adata, "cell_type", config=fast, backend="torch")
     assert [list(logger.handlers) for logger in loggers] == handlers
-    start, end = (record for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.getMessage().startswith("annotate: about ")
     assert (start.levelname, end.levelname) == ("INFO", "INFO")
     for part in ("30 of 60 cells", "3 labels", "adata.X holds counts", "cpu", "torch"):
         assert part in start.getMessage()
@@ -746,7 +748,16 @@ def test_progress_is_shown_where_wanted(adata, fast, capfd):
         scbignn.tl.annotate(adata, "cell_type", config=fast)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "epoch" in err
+    names = [line.split(":")[0].strip() for line in err.replace("\r", "\n").splitlines() if "100%" in line]
+    steps = [f"{step}-step {round_}" for round_, step in ((1, "M"), (1, "E"), (2, "M"))]
+    before = ["linear methods"] if fast.has_components else []
+    assert list(dict.fromkeys(names)) == [*before, "pre-training", *steps, "importance"]
+
+
+def test_in_a_pipeline_nothing_is_shown(adata, capfd):
+    with scbignn.settings.override(progress="auto"):
+        scbignn.tl.annotate(adata, "cell_type", config=FAST)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

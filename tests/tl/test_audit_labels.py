@@ -164,10 +164,11 @@ def test_what_is_written_can_be_read_from_a_file(audited, tmp_path):
         assert found.uns["scbignn_audit"][name] == audited.uns["scbignn_audit"][name]
 
 
-def test_one_line_at_the_start_and_one_at_the_end(adata, caplog):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, caplog):
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.audit_labels(adata, "cell_type", config=FAST)
-    start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.startswith("audit_labels: about ")
     assert start.startswith("audit_labels: 30 of 60 cells have one of 3 labels")
     for part in ("% of labels are wrong", *(f"obs['{name}']" for name in OBS), "uns['scbignn_audit']"):
         assert part in end

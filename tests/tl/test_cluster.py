@@ -319,7 +319,8 @@ def test_arguments_reach_the_config(cells):
 def test_what_is_logged(cells, caplog):
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.cluster(cells, 3, config=QUICK)
-    first, last = (record.getMessage() for record in caplog.records)
+    memory, first, last = (record.getMessage() for record in caplog.records)
+    assert memory.startswith("cluster: about ")
     assert first == "cluster: 90 cells into 3 clusters; adata.X holds counts; on cpu"
     assert last.startswith("cluster: done in ")
     assert "obs['bgformer'], obs['bgformer_confidence']" in last

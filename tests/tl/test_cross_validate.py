@@ -113,10 +113,11 @@ def test_what_is_written_can_be_read_from_a_file(validated, tmp_path, format_):
         pd.testing.assert_frame_equal(one, other, check_dtype=False, check_index_type=False, check_column_type=False)
 
 
-def test_one_line_at_the_start_and_one_at_the_end(adata, caplog):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, caplog):
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.cross_validate(adata, "cell_type", n_splits=2, config=FAST)
-    start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.startswith("cross_validate: about ")
     assert start.startswith("cross_validate: 30 of 60 cells have one of 3 labels")
     for part in ("on the mean of 2 folds", "obs['scbignn_cv']", "obs['scbignn_cv_fold']", "uns['scbignn_cv']"):
         assert part in end

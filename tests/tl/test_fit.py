@@ -215,10 +215,11 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(adata, fast, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_line_at_the_start_and_one_at_the_end(adata, fast, caplog):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, fast, caplog):
     with caplog.at_level(logging.INFO, "scbignn"):
         scbignn.tl.fit(adata, "cell_type", config=fast, backend="torch")
-    start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.startswith("fit: about ")
     for part in ("fit: 30 of 60 cells", "3 labels", "adata.X holds counts", "cpu", "torch"):
         assert part in start
     assert end.startswith("fit: done in")

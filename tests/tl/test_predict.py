@@ -517,11 +517,12 @@ def test_an_error_in_a_late_chunk_changes_nothing(furnished, predict, contents):
 
 
 @each_mode
-def test_one_line_at_the_start_and_one_at_the_end(adata, predict, caplog, capfd, mode):
+def test_two_lines_at_the_start_and_one_at_the_end(adata, predict, caplog, capfd, mode):
     adata = adata[:, :30].copy()
     with caplog.at_level(logging.INFO, "scbignn"):
         predict(adata, mode=mode)
-    start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    memory, start, end = (record.getMessage() for record in caplog.records if record.name.startswith("scbignn"))
+    assert memory.startswith("predict: about ")
     for part in (f"predict: {mode}, 60 cells", "75.0 % of the model's genes", "adata.X holds counts", "cpu", "torch"):
         assert part in start
     for slot in ("obs['scbignn']", "obsm['X_scbignn']", "uns['scbignn']"):

@@ -11,16 +11,18 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
+from tqdm.auto import tqdm
 
 from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean_share, normalized
 from .._ranks import ALONE, Ranks
+from .._training import progress_bar
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
 from ._attention import Edges
 from ._config import Config
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
-from ._evidence import Evidence, gather_evidence
+from ._evidence import Evidence, gather_evidence, n_of_evidence
 from ._homophily import Homophily, homophily_of
 from ._importance import Anchored, Importance, importance_of
 from ._panel import top_label_genes, top_variance_genes
@@ -74,6 +76,7 @@ def annotate_cells(
     device: torch.device,
     engine: Engine,
     seed: int,
+    transformer: Any = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
@@ -88,19 +91,21 @@ def annotate_cells(
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
         C.
-    device, engine, seed, checkpoint, fingerprint, ranks
+    device, engine, seed, transformer, checkpoint, fingerprint, ranks
         As in :func:`scbignn.annotation.fit`.
     """
     gene_share = mean_share(x)
-    config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed)
-    gene_mean = mean_and_variance(NormalizedRows(x, config.target_sum, unit=False))[0].astype(np.float32)
-    expression = normalized(x, config.target_sum, unit=config.unit_rows)
-    genes = choose_genes(expression, y, config)
-    ranks.check_alike(target_sum=config.target_sum, genes=genes)
     evidence = None
-    if config.has_components:
-        gene = None if anchor is None else anchor.of_all(expression, y)
-        evidence = gather_evidence(expression, y, n_labels, config, device=device, seed=seed, gene=gene)
+    with progress_bar(_n_machines(config, y, n_labels), "machine", "linear methods", shown=ranks.is_first) as bar:
+        config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed, progress=bar)
+        gene_mean = mean_and_variance(NormalizedRows(x, config.target_sum, unit=False))[0].astype(np.float32)
+        expression = normalized(x, config.target_sum, unit=config.unit_rows)
+        genes = choose_genes(expression, y, config)
+        ranks.check_alike(target_sum=config.target_sum, genes=genes)
+        if config.has_components:
+            gene = None if anchor is None else anchor.of_all(expression, y)
+            where = {"device": device, "seed": seed, "transformer": transformer}
+            evidence = gather_evidence(expression, y, n_labels, config, **where, gene=gene, progress=bar)
     x = columns(expression, genes)
     found = fit(
         x,
@@ -111,6 +116,7 @@ def annotate_cells(
         engine=engine,
         seed=seed,
         evidence=evidence,
+        transformer=transformer,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
         ranks=ranks,
@@ -126,15 +132,16 @@ def annotate_cells(
             engine=engine,
             seed=seed,
             evidence=evidence,
+            transformer=transformer,
             expression=expression,
             found=found,
             ranks=ranks,
         )
     k = found.neighbors.indices.shape[1]
     if evidence is None:
-        raw = raw_neighbors(x, k, device=device, seed=seed)
+        raw = raw_neighbors(x, k, device=device, seed=seed, transformer=transformer)
     else:
-        raw = nearest_neighbors(evidence.components, k, device=device, seed=seed)
+        raw = nearest_neighbors(evidence.components, k, device=device, seed=seed, transformer=transformer)
     anchored = None
     if config.anchor:
         anchored = Anchored(evidence.gene_decisions, evidence.views.gene.weights[:, genes])
@@ -166,8 +173,20 @@ def annotate_cells(
     )
 
 
+def _n_machines(config: Config, y: np.ndarray, n_labels: int) -> int:
+    """How many linear machines are fitted before the networks train."""
+    n_of_genes = len(_TARGET_SUMS) if config.target_sum is None else int(config.has_components)
+    return n_of_genes + (n_of_evidence(config, y, n_labels) if config.has_components else 0)
+
+
 def choose_target_sum(
-    x: sp.csr_matrix | Rows, y: np.ndarray, n_labels: int, config: Config, *, seed: int
+    x: sp.csr_matrix | Rows,
+    y: np.ndarray,
+    n_labels: int,
+    config: Config,
+    *,
+    seed: int,
+    progress: tqdm | None = None,
 ) -> tuple[Config, Anchor | None]:
     """The config with a number for s, and the linear machine on all genes that was fitted to find it, if one was.
 
@@ -181,6 +200,8 @@ def choose_target_sum(
         Expression on a linear scale, shape (N, M), no empty row.
     y, n_labels, config, seed
         As in :func:`annotate_cells`.
+    progress
+        Goes on by one a machine.
 
     Returns
     -------
@@ -192,6 +213,8 @@ def choose_target_sum(
     x, y, n_labelled, best_sum, best = x[known], y[known], np.sum(y >= 0), None, None
     for target_sum in _TARGET_SUMS:
         candidate = normalized(x, target_sum, unit=config.unit_rows)
+        if progress is not None:
+            progress.update()
         if best is not None:  # a first look, at the penalty that is known to be good
             anchor = fit_anchor(candidate, y, n_labels, penalties=(best.penalty,), seed=seed)
             if not _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
@@ -216,10 +239,10 @@ def choose_genes(x: sp.csr_matrix | Rows, y: np.ndarray, config: Config) -> np.n
     return top_variance_genes(x[known], config.n_top_genes)
 
 
-def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:
+def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int, transformer: Any = None) -> Neighbors:
     """kNN graph of the principal components of normalised expression: the graph one has without learning."""
     n_components = min(_N_COMPONENTS, min(x.shape) - 1)
     if n_components < 1 or not mean_and_variance(x)[1].any():  # a single gene is its own component
-        return nearest_neighbors(x[:, :1].toarray(), k, device=device, seed=seed)
+        return nearest_neighbors(x[:, :1].toarray(), k, device=device, seed=seed, transformer=transformer)
     components = PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x)
-    return nearest_neighbors(components, k, device=device, seed=seed)
+    return nearest_neighbors(components, k, device=device, seed=seed, transformer=transformer)

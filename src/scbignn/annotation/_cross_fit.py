@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from .._expression import Rows
 from .._ranks import ALONE, Ranks
+from .._training import progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -25,6 +28,7 @@ def cross_fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
+    transformer: Any = None,
     expression: sp.csr_matrix | Rows,
     found: Fit,
     ranks: Ranks = ALONE,
@@ -41,7 +45,7 @@ def cross_fit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence, ranks
+    x, y, n_labels, config, device, engine, seed, evidence, transformer, ranks
         As in :func:`scbignn.annotation.fit`.
     expression
         Normalised expression of all genes, shape (N, M), from which evidence is gathered.
@@ -57,19 +61,25 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed, "ranks": ranks}
+    where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer, "ranks": ranks}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
-    for number in np.unique(fold[fold >= 0]):
-        cells = labelled[fold == number]
-        shown = y.copy()
-        shown[cells] = -1
-        seen, neighbors = evidence, found.neighbors
-        if believes:
-            seen, neighbors = gather_evidence(expression, shown, n_labels, config, device=device, seed=seed), None
-        if p_sees_h or config.n_rounds:
-            again = fit(x, shown, n_labels, config, **where, evidence=seen)
-        else:
-            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
-            again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
-        p[cells] = again.p[cells]
+    numbers = np.unique(fold[fold >= 0])
+    with progress_bar(len(numbers), unit="fold", name="cross-fitting") as bar:
+        for number in numbers:
+            cells = labelled[fold == number]
+            shown = y.copy()
+            shown[cells] = -1
+            seen, neighbors = evidence, found.neighbors
+            if believes:
+                neighbors = None
+                seen = gather_evidence(
+                    expression, shown, n_labels, config, device=device, seed=seed, transformer=transformer
+                )
+            if p_sees_h or config.n_rounds:
+                again = fit(x, shown, n_labels, config, **where, evidence=seen)
+            else:
+                known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
+                again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
+            p[cells] = again.p[cells]
+            bar.update()
     return p

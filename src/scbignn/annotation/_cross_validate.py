@@ -55,6 +55,7 @@ def cross_validate(
     engine: Engine,
     seed: int,
     progress: tqdm,
+    transformer: Any = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> list[HeldOut]:
@@ -65,7 +66,7 @@ def cross_validate(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed
+    x, y, n_labels, config, device, engine, seed, transformer
         As in :func:`scbignn.annotation.annotate_cells`.
     fold
         Shape (N,), numbers from 0; -1 for cells that are never held out.
@@ -87,7 +88,7 @@ def cross_validate(
         cells = np.flatnonzero((fold == number) & (y >= 0))
         running = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.fold{number}")
         where = {"device": device, "engine": engine, "seed": seed, "checkpoint": running, "fingerprint": fingerprint}
-        found = _without(x, y, cells, n_labels, config, **where)
+        found = _without(x, y, cells, n_labels, config, transformer=transformer, **where)
         finished |= prefixed(**{str(number): {name: torch.from_numpy(part) for name, part in found.items()}})
         keeper.finish_stage(finished, [])
         if running is not None:

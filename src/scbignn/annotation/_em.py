@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .._expression import mean_and_variance
 from .._ranks import ALONE, Ranks
@@ -94,6 +93,7 @@ def fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None = None,
+    transformer: Any = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
@@ -114,6 +114,8 @@ def fit(
         Where to compute, and what aggregates over the cell graph.
     evidence
         What the config's anchors and components are; None where it has neither.
+    transformer
+        What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
@@ -129,15 +131,24 @@ def fit(
     if not (y >= 0).any():
         msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
         raise ValueError(msg)
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, ranks=ranks)
+    em = _EM(
+        x,
+        y,
+        n_labels,
+        config,
+        device=device,
+        engine=engine,
+        seed=seed,
+        evidence=evidence,
+        transformer=transformer,
+        ranks=ranks,
+    )
     where = str(device) if ranks.size == 1 else device.type
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator, writes=ranks.is_first)
     ranks.check_alike(checkpoint=keeper.reached)
     em.restore(keeper.finished, keeper.history)
-    stages = em.stages()
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages), shown=ranks.is_first) as bar:
-        em.run(stages, progress=bar, keeper=keeper)
+    em.run(em.stages(), keeper=keeper)
     return em.result()
 
 
@@ -151,6 +162,7 @@ def refit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None,
+    transformer: Any = None,
     gene_gnn: GeneGNN,
     h: np.ndarray,
     q: np.ndarray,
@@ -162,7 +174,7 @@ def refit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence, ranks
+    x, y, n_labels, config, device, engine, seed, evidence, transformer, ranks
         As in :func:`fit`.
     gene_gnn
         q, on `device`; rounds of EM, where the config has any, train it further.
@@ -174,15 +186,25 @@ def refit(
         Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
         cells without a label.
     """
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, ranks=ranks)
+    em = _EM(
+        x,
+        y,
+        n_labels,
+        config,
+        device=device,
+        engine=engine,
+        seed=seed,
+        evidence=evidence,
+        transformer=transformer,
+        ranks=ranks,
+    )
     em.gene_gnn = gene_gnn
     em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
     em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
     if silent is not None:
         em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
     stages = em.stages()[1:]
-    with progress_bar(sum(schedule.n_epochs for *_, schedule in stages), shown=ranks.is_first) as bar:
-        em.run(stages, progress=bar, keeper=Keeper(None, {}, em.generator))
+    em.run(stages, keeper=Keeper(None, {}, em.generator))
     return em.result()
 
 
@@ -200,10 +222,12 @@ class _EM:
         engine: Engine,
         seed: int,
         evidence: Evidence | None = None,
+        transformer: Any = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.ranks = ranks
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
+        self.transformer = transformer
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
@@ -296,15 +320,15 @@ class _EM:
             stages.append((n_rounds + 1, "M", m_step))
         return stages
 
-    def run(self, stages: list[tuple[int, str, Schedule]], *, progress: tqdm, keeper: Keeper) -> None:
+    def run(self, stages: list[tuple[int, str, Schedule]], *, keeper: Keeper) -> None:
         """The stages one after another, but for those that the keeper has."""
         for number, (round_, step, schedule) in enumerate(stages):
             if number < keeper.n_finished:
-                progress.update(schedule.n_epochs)
                 continue
-            progress.set_description(f"scBiGNN {step}" if round_ == 0 else f"scBiGNN round {round_} {step}-step")
             stage = {"pretrain": self.pretrain, "M": self.m_step, "E": self.e_step}[step]
-            epochs = stage(round_, schedule, progress=progress, keeper=keeper, ranks=self.ranks)
+            name = f"{step}-step {round_}" if round_ else "pre-training"
+            with progress_bar(schedule.n_epochs, name=name, shown=self.ranks.is_first) as bar:
+                epochs = stage(round_, schedule, progress=bar, keeper=keeper, ranks=self.ranks)
             self.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
             keeper.finish_stage(self.tensors(), self.history)
 
@@ -411,11 +435,11 @@ class _EM:
         """The learned graph of all cells, or of some."""
         k, found, from_h = self.config.n_neighbors, self.known_neighbors, self.config.graph_from == "h"
         if cells is None and not from_h and found is not None and k <= found.indices.shape[1]:
-            return Neighbors(*(np.ascontiguousarray(part[:, :k]) for part in found))
+            return found.first(k)
         points = self.h.cpu().numpy() if from_h else self.points
         if cells is not None:
             points, k = points[cells], min(k, len(cells) - 1)
-        return nearest_neighbors(points, k, device=self.device, seed=self.seed)
+        return nearest_neighbors(points, k, device=self.device, seed=self.seed, transformer=self.transformer)
 
     @torch.no_grad()
     def _cell_beliefs(self, everyone: _View) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.utils.extmath import randomized_svd
+from tqdm.auto import tqdm
 
 from .._expression import Rows, product
 from ..graph import Neighbors, nearest_neighbors
@@ -88,6 +89,8 @@ def gather_evidence(
     device: torch.device,
     seed: int,
     gene: Anchor | None = None,
+    transformer: Any = None,
+    progress: tqdm | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -104,19 +107,29 @@ def gather_evidence(
         Label codes, shape (N,); -1 where unlabelled.
     gene
         The machine on a cell's own genes, where it was fitted already.
+    transformer
+        What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
+    progress
+        Goes on by one a machine.
     """
     scores, loadings, center = principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
 
+    def fitted(**fitting: Any) -> Anchor:
+        anchor = fit_anchor(x, y, n_labels, seed=seed, **fitting)
+        if progress is not None:
+            progress.update()
+        return anchor
+
     def nearest(decisions: np.ndarray) -> Neighbors:
-        points = neighbor_points(components, decisions)
-        return nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
+        points, k = neighbor_points(components, decisions), min(N_NEIGHBORS, len(y) - 1)
+        return nearest_neighbors(points, k, device=device, seed=seed, transformer=transformer)
 
     def cell_anchor(neighbors: Neighbors, **fitting: Any) -> Anchor:
-        return fit_anchor(x, y, n_labels, beside=mean_with_self(neighbors) @ scores, seed=seed, **fitting)
+        return fitted(beside=mean_with_self(neighbors) @ scores, **fitting)
 
-    gene = gene or fit_anchor(x, y, n_labels, seed=seed)
+    gene = gene or fitted()
     neighbors = nearest(gene.decisions)
     cell = cell_anchor(neighbors)
     n_times = n_refits(config, y, n_labels)
@@ -124,7 +137,7 @@ def gather_evidence(
         believed, last = believe(cell.decisions, y, rng), refit + 1 == n_times
         cell = cell_anchor(nearest(cell.decisions), believed=believed, out_of_fold=last)
         if last:
-            gene = fit_anchor(x, y, n_labels, seed=seed, believed=believed)
+            gene = fitted(believed=believed)
             neighbors = nearest(gene.decisions)
     points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
     views = Views(loadings, center, gene.machine, cell.machine, points_center)
@@ -134,6 +147,12 @@ def gather_evidence(
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
     """How often the anchors are refitted on believed labels: not at all where labels are plenty."""
     return config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
+
+
+def n_of_evidence(config: Config, y: np.ndarray, n_labels: int) -> int:
+    """How many machines evidence takes beside the first one on genes."""
+    n_times = n_refits(config, y, n_labels)
+    return 1 + n_times + (n_times > 0)
 
 
 def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 
+from .._training import progress_bar
 from ._attention import Edges, attention_of_pairs, buckets_of, edges_of, no_pairs, strongest_pairs
 from ._gene_gnn import GeneGNN
 from ._tokens import Tokens
@@ -90,15 +91,18 @@ def importance_of(
     n_cells = np.bincount(labels, minlength=n_labels)
     pairs = drawn = no_pairs(n_genes, device)
     strongest = []
-    for label in np.flatnonzero(n_cells).tolist():
-        cells = np.sort(rng.permutation(np.flatnonzero(labels == label))[:_CELLS_OF_LABEL])
-        tokens = Tokens(x[cells], device)
-        own = attention_of_pairs(gene_gnn, tokens, x[cells])
-        pairs, drawn = pairs.plus(own, n_cells[label] / len(cells)), drawn.plus(own)
-        strongest.append(strongest_pairs(label, own, min_count))
-        received[:, label] = own.mean(min_count).sum(0).cpu().numpy()
-        theirs = None if anchored is None else anchored._replace(decisions=anchored.decisions[cells])
-        attributed[:, label] = _attribution(gene_gnn, tokens, label, theirs) / len(cells)
+    present = np.flatnonzero(n_cells).tolist()
+    with progress_bar(len(present), unit="label", name="importance") as bar:
+        for label in present:
+            cells = np.sort(rng.permutation(np.flatnonzero(labels == label))[:_CELLS_OF_LABEL])
+            tokens = Tokens(x[cells], device)
+            own = attention_of_pairs(gene_gnn, tokens, x[cells])
+            pairs, drawn = pairs.plus(own, n_cells[label] / len(cells)), drawn.plus(own)
+            strongest.append(strongest_pairs(label, own, min_count))
+            received[:, label] = own.mean(min_count).sum(0).cpu().numpy()
+            theirs = None if anchored is None else anchored._replace(decisions=anchored.decisions[cells])
+            attributed[:, label] = _attribution(gene_gnn, tokens, label, theirs) / len(cells)
+            bar.update()
     attention = sp.csr_matrix(pairs.mean(min_count).float().cpu().numpy())
     importance = Importance(
         np.asarray(attention.astype(np.float64).sum(0)).ravel(),

@@ -258,7 +258,7 @@ def _parts(model: Model) -> Parts:
     reference, views = model.reference, model.views
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     arrays |= {f"reference.x.{name}": getattr(reference.x, name) for name in ("data", "indices", "indptr")}
-    arrays |= {f"reference.neighbors.{name}": value for name, value in reference.neighbors._asdict().items()}
+    arrays |= {f"reference.neighbors.{name}": getattr(reference.neighbors, name) for name in ("indices", "distances")}
     arrays |= {f"reference.{name}": getattr(reference, name) for name in _OF_CELLS}
     arrays |= {f"importance.{name}": value for name, value in model.importance._asdict().items()}
     arrays |= {f"homophily.{name}": getattr(model.homophily, name) for name in ("learned_per_label", "raw_per_label")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -145,7 +145,9 @@ class Predictor:
         p = self.cell_gnn.logits(states, decisions).softmax(1).cpu().numpy()
         return Prediction(self._calibrated(p), alone.q, alone.h, novelty)
 
-    def transductive(self, x: sp.csr_matrix, *, seed: int) -> tuple[Prediction, Neighbors | None]:
+    def transductive(
+        self, x: sp.csr_matrix, *, seed: int, transformer: Any = None
+    ) -> tuple[Prediction, Neighbors | None]:
         """All cells together: they join the graph, and p is trained anew on known labels and on what q believes.
 
         Parameters
@@ -154,6 +156,8 @@ class Predictor:
             As in :meth:`inductive`.
         seed
             Seeds p, and the rounds of EM where the config has any.
+        transformer
+            What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
 
         Returns
         -------
@@ -165,7 +169,7 @@ class Predictor:
             scores = np.vstack([reference.scores, alone.scores])
             gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
             points = np.vstack([self._reference_points, alone.points])
-            neighbors = nearest_neighbors(points, self._n_averaged, device=self.device)
+            neighbors = nearest_neighbors(points, self._n_averaged, device=self.device, transformer=transformer)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
             own = model.views.cell_level(alone.profiles, mean_scores)
             cell = np.vstack([reference.cell_decisions, own])
@@ -179,6 +183,7 @@ class Predictor:
             engine=self.engine,
             seed=seed,
             evidence=evidence,
+            transformer=transformer,
             gene_gnn=model.new_gene_gnn(self.device),
             h=np.vstack([reference.h, alone.h]),
             q=np.vstack([reference.q, alone.q]),
@@ -189,7 +194,7 @@ class Predictor:
         points = found.h if model.config.graph_from == "h" else evidence.points
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
-            neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed)
+            neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed, transformer=transformer)
         return Prediction(self._calibrated(found.p[mine]), found.q[mine], found.h[mine], novelty), neighbors
 
     @torch.no_grad()

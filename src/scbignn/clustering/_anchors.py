@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 
+from .._training import progress_bar
 from ._config import Config
 from ._scores import CHUNK, chunks
 
@@ -47,7 +48,12 @@ def find_anchors(points: np.ndarray, n_anchors: int, n_sets: int, rng: np.random
     (S, m, d) float32.
     """
     seeds = rng.integers(2**31, size=n_sets)
-    return np.stack([_centers(points, n_anchors, int(seed)) for seed in seeds]).astype(np.float32)
+    sets = []
+    with progress_bar(n_sets, unit="set", name="anchors") as bar:
+        for seed in seeds:
+            sets.append(_centers(points, n_anchors, int(seed)))
+            bar.update()
+    return np.stack(sets).astype(np.float32)
 
 
 def _centers(points: np.ndarray, n_anchors: int, seed: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def train_network(
     labels = np.full(n, -1)
     history: list[dict[str, Any]] = []
     warm_up = min(config.warm_up_epochs, config.n_epochs)
-    with progress_bar(config.n_epochs) as bar:
+    with progress_bar(config.n_epochs, name="network") as bar:
         for epoch in range(config.n_epochs):
             if epoch == warm_up:
                 centers, scale = _set_centers(run.embed(), partition, n_clusters, device)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from .._training import progress_bar
 from ._spectral import embed, singular_map
 
 _STARTS = 3
@@ -65,12 +66,13 @@ def evidence(graph: sp.csr_matrix, n_sets: int, max_clusters: int, rng: np.rando
     parts = [by_column[:, s * m : (s + 1) * m].tocsr() * n_sets for s in range(n_sets)]
     maps = [singular_map(part, numbers[-1]) for part in (graph, *parts)]
     rows = []
-    for k in numbers:
-        joint, *own = (
-            _partition(embed(part, mapping[:, :k]), k, rng) for part, mapping in zip((graph, *parts), maps, strict=True)
-        )
-        agreement = [adjusted_rand_score(one, other) for one, other in combinations(own, 2)]
-        rows.append((k, modularity(graph, joint, k), float(np.mean(agreement)) if agreement else 1.0))
+    both = list(zip((graph, *parts), maps, strict=True))
+    with progress_bar(len(numbers), unit="number", name="number of clusters") as bar:
+        for k in numbers:
+            joint, *own = (_partition(embed(part, mapping[:, :k]), k, rng) for part, mapping in both)
+            agreement = [adjusted_rand_score(one, other) for one, other in combinations(own, 2)]
+            rows.append((k, modularity(graph, joint, k), float(np.mean(agreement)) if agreement else 1.0))
+            bar.update()
     table = pd.DataFrame(rows, columns=["n_clusters", "modularity", "agreement"])
     table["score"] = table["modularity"] * table["agreement"]
     return table

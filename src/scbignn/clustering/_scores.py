@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from .._expression import normalize
+from .._training import progress_bar
 from ._config import Config
 from ._genes import dispersion_genes
 
@@ -113,18 +114,23 @@ def learn_scores(rows: Rows, shape: tuple[int, int], config: Config, rng: np.ran
     """
     n, m = shape
     totals, counts = np.empty(n), np.zeros(m)
-    for chunk in chunks(n):
-        x = rows[chunk]
-        totals[chunk] = row_sums(x)
-        counts += np.bincount(x.indices, weights=x.data, minlength=m)
+    n_chunks = -(-n // CHUNK)
+    with progress_bar(n_chunks, unit="chunk", name="totals") as bar:
+        for chunk in chunks(n):
+            x = rows[chunk]
+            totals[chunk] = row_sums(x)
+            counts += np.bincount(x.indices, weights=x.data, minlength=m)
+            bar.update()
     target_sum = float(np.median(totals))
     sums = np.zeros((4, m))  # of x~ and x~^2, linear and logarithmic
-    for chunk in chunks(n):
-        logs = normalize(rows[chunk], target_sum)
-        logarithmic = logs.data.astype(np.float64)
-        linear = np.expm1(logarithmic)
-        for row, values in zip(sums, (linear, linear**2, logarithmic, logarithmic**2), strict=True):
-            row += np.bincount(logs.indices, weights=values, minlength=m)
+    with progress_bar(n_chunks, unit="chunk", name="genes") as bar:
+        for chunk in chunks(n):
+            logs = normalize(rows[chunk], target_sum)
+            logarithmic = logs.data.astype(np.float64)
+            linear = np.expm1(logarithmic)
+            for row, values in zip(sums, (linear, linear**2, logarithmic, logarithmic**2), strict=True):
+                row += np.bincount(logs.indices, weights=values, minlength=m)
+            bar.update()
     mean, square, log_mean, log_square = sums / n
     panel = dispersion_genes(mean, np.maximum(square - mean**2, 0) * n / max(n - 1, 1), config.n_top_genes)
     spread = np.sqrt(np.maximum(log_square - log_mean**2, 0))[panel]
@@ -181,7 +187,9 @@ def principal_axes(z: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
 def all_components(rows: Rows, n: int, scores: Scores) -> np.ndarray:
     """Components of all cells, (n, d) float32."""
     found = np.empty((n, scores.loadings.shape[1]), dtype=np.float32)
-    for chunk in chunks(n):
-        x = rows[chunk]
-        found[chunk] = scores.components(scores.z_scores(x[:, scores.panel], row_sums(x)))
+    with progress_bar(-(-n // CHUNK), unit="chunk", name="components") as bar:
+        for chunk in chunks(n):
+            x = rows[chunk]
+            found[chunk] = scores.components(scores.z_scores(x[:, scores.panel], row_sums(x)))
+            bar.update()
     return found

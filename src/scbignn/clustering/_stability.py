@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._training import progress_bar
+
 
 def jaccard(labels: np.ndarray, other: np.ndarray, n_clusters: int) -> np.ndarray:
     """For each cluster of one partition the largest Jaccard index with a cluster of another one.
@@ -60,8 +62,10 @@ def stability(
     (K,) float64.
     """
     found = []
-    for _ in range(n_resamples):
-        half = np.sort(rng.choice(len(points), len(points) // 2, replace=False))
-        assign = cluster(points[half], rng)
-        found.append(jaccard(labels, assign(points), n_clusters))
+    with progress_bar(n_resamples, unit="resample", name="stability") as bar:
+        for _ in range(n_resamples):
+            half = np.sort(rng.choice(len(points), len(points) // 2, replace=False))
+            assign = cluster(points[half], rng)
+            found.append(jaccard(labels, assign(points), n_clusters))
+            bar.update()
     return np.mean(found, axis=0)

@@ -132,7 +132,7 @@ class _Resuming:
                 unit="B",
                 unit_scale=True,
                 desc=self.source.name,
-                disable=not settings.progress,
+                disable=not settings.shows_progress,
             )
             with self.part.open("ab" if have else "wb") as file, bar:
                 for chunk in response.iter_content(_CHUNK):

@@ -3,7 +3,7 @@
 from ._attention import Attend, neighbor_attention, neighbor_sum
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
-from ._knn import Neighbors, nearest_among, nearest_neighbors
+from ._knn import Neighbors, describe_search, nearest_among, nearest_neighbors
 from ._mean import Aggregate, Engine, choose_engine, neighbor_mean
 from ._product import SparseProduct
 
@@ -15,6 +15,7 @@ __all__ = [
     "SparseProduct",
     "choose_engine",
     "connectivities",
+    "describe_search",
     "homophily",
     "homophily_per_label",
     "nearest_among",

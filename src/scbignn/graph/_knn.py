@@ -1,14 +1,16 @@
-"""k nearest neighbours of every cell: exact while that is cheap, by an inverted file above."""
+"""k nearest neighbours of every cell: exact while that is cheap, by an inverted file above, or by a search of the user's."""
 
 from __future__ import annotations
 
 import logging
 import math
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,10 @@ _BLOCK_ENTRIES = 16_000_000
 #: far apart; the nearest are then picked among the candidates by exact distances.
 _CANDIDATES = 4
 _RECALL_SAMPLE = 500
+#: Relative, of a distance: pairs that tie are the same neighbour to the recall.
+_ROUNDING = 1e-5
+#: Pairs of points whose distance is computed at a time.
+_BLOCK_PAIRS = 262_144
 _MIN_RECALL = 0.95
 
 
@@ -33,6 +39,14 @@ class Neighbors(NamedTuple):
 
     indices: np.ndarray
     distances: np.ndarray
+    recall: float | None = None
+    """Share of the true neighbours that were found, of a sample of cells; None where the search was exact."""
+
+    def first(self, k: int) -> Neighbors:
+        """The k nearest of these."""
+        return self._replace(
+            indices=np.ascontiguousarray(self.indices[:, :k]), distances=np.ascontiguousarray(self.distances[:, :k])
+        )
 
     def distance_matrix(self) -> sp.csr_matrix:
         """The distances as a CSR matrix, shape (n, n), with k stored entries a row (also where a distance is 0)."""
@@ -49,7 +63,9 @@ class Neighbors(NamedTuple):
         return matrix
 
 
-def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed: int = 0) -> Neighbors:
+def nearest_neighbors(
+    points: np.ndarray, k: int, *, device: torch.device, seed: int = 0, transformer: Any = None
+) -> Neighbors:
     """The k nearest other points of each point in Euclidean distance.
 
     Parameters
@@ -62,11 +78,15 @@ def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed:
         Where to compute.
     seed
         Seeds the centroids of the approximate search; the exact search draws nothing.
+    transformer
+        What searches instead: an instance with the interface of :class:`sklearn.neighbors.KNeighborsTransformer`. It is
+        cloned and asked for k + 1 neighbours, or for its own `n_neighbors` where that is more; a `random_state` of None
+        becomes `seed`. Of what it finds the nearest k are kept, in Euclidean distance, whatever its own metric.
 
     Raises
     ------
     ValueError
-        k is not within 1 and n - 1.
+        k is not within 1 and n - 1, or the transformer does not give k neighbours of each point.
     """
     n = len(points)
     if not 1 <= k < n:
@@ -75,13 +95,16 @@ def nearest_neighbors(points: np.ndarray, k: int, *, device: torch.device, seed:
     x = _tensor(points, device)
     x = x - x.mean(0)
     everyone = torch.arange(n, device=device)
+    if transformer is not None:
+        indices, distances = _transformed(x, _ask(transformer, points, k, seed), k, type(transformer).__name__)
+        recall = _check_recall(x, distances, seed)
+        return Neighbors(indices.cpu().numpy(), distances.cpu().numpy(), recall)
     n_candidates = min(_CANDIDATES * k, n - 1)
     exact = n <= (EXACT_LIMIT if device.type == "cpu" else EXACT_LIMIT_ACCELERATOR)
     candidates = _exact(x, everyone, n_candidates) if exact else _inverted_file(x, n_candidates, seed)
     indices, distances = _nearest(x, everyone, candidates, k)
-    if not exact:
-        _warn_of_low_recall(x, indices, seed)
-    return Neighbors(indices.cpu().numpy(), distances.cpu().numpy())
+    recall = None if exact else _check_recall(x, distances, seed)
+    return Neighbors(indices.cpu().numpy(), distances.cpu().numpy(), recall)
 
 
 def nearest_among(queries: np.ndarray, points: np.ndarray, k: int, *, device: torch.device) -> Neighbors:
@@ -171,18 +194,83 @@ def _nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
     return torch.cat([torch.addmm(squares, block, centroids.T, alpha=-2).argmin(1) for block in blocks])
 
 
-def _warn_of_low_recall(x: Tensor, indices: Tensor, seed: int) -> None:
+def describe_search(transformer: Any) -> str | None:
+    """The kind and the parameters of a transformer, alike in every process; None where there is none."""
+    if transformer is None:
+        return None
+    kind = f"{type(transformer).__module__}.{type(transformer).__qualname__}"
+    given = sorted(transformer.get_params(deep=False).items())
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{kind}({', '.join(f'{name}={value!r}' for name, value in given)})")
+
+
+def _ask(transformer: Any, points: np.ndarray, k: int, seed: int) -> Any:
+    """What a clone of the transformer makes of the points.
+
+    Those of scikit-learn and of pynndescent do not count the point itself in `n_neighbors`, although they list it; others
+    do. So that there are k others in either case, one more is asked for.
+    """
+    mine, n = clone(transformer), len(points)
+    given = mine.get_params(deep=False)
+    mine.set_params(n_neighbors=min(max(k + 1, given["n_neighbors"] or 0), n - 1))
+    if given.get("random_state", seed) is None:
+        mine.set_params(random_state=seed)
+    found = mine.fit_transform(np.ascontiguousarray(points, dtype=np.float32))
+    return found.get() if hasattr(found, "get") and not sp.issparse(found) else found  # from a GPU
+
+
+def _transformed(x: Tensor, found: Any, k: int, name: str) -> tuple[Tensor, Tensor]:
+    """The k nearest of the points that a transformer found, and their distances, by differences; (n, k) each."""
+    n = len(x)
+    mend = (
+        "Pass transformer=sklearn.neighbors.KNeighborsTransformer(), or leave it out for the search that is built in."
+    )
+    if not sp.issparse(found) or found.shape != (n, n):
+        what = f"of shape {found.shape}" if hasattr(found, "shape") else "without a shape"
+        msg = f"{name} gave a {type(found).__name__} {what}, not a sparse matrix of shape ({n}, {n}). {mend}"
+        raise ValueError(msg)
+    edges = sp.coo_array(found)
+    if not np.isfinite(edges.data).all():
+        msg = f"{name} gave {np.sum(~np.isfinite(edges.data))} distances that are not finite. {mend}"
+        raise ValueError(msg)
+    others = (edges.row != edges.col) & (edges.col >= 0)
+    row, column = (torch.from_numpy(part[others].astype(np.int64)).to(x.device) for part in (edges.row, edges.col))
+    key = torch.unique(row * n + column)  # each pair once, by row and column
+    row, column = key // n, key % n
+    n_found = torch.bincount(row, minlength=n)
+    if n_found.min() < k:
+        lacking = int((n_found < k).sum())
+        msg = (
+            f"{name} found fewer than {k} neighbours of {lacking} of {n} cells, and {int(n_found.min())} of one. Give it "
+            f"a larger n_neighbors. {mend}"
+        )
+        raise ValueError(msg)
+    parts = zip(row.split(_BLOCK_PAIRS), column.split(_BLOCK_PAIRS), strict=True)
+    squared = torch.cat([(x[cells] - x[near]).square().sum(1) for cells, near in parts])
+    order = squared.argsort(stable=True)
+    order = order[row[order].argsort(stable=True)]  # by row, then by distance, then by column
+    place = torch.arange(len(row), device=x.device) - (n_found.cumsum(0) - n_found)[row[order]]
+    order = order[place < k].view(n, k)
+    return column[order], squared[order].sqrt()
+
+
+def _check_recall(x: Tensor, distances: Tensor, seed: int) -> float:
+    """Share of the neighbours found of a sample that are no farther than the k-th true one; a low one is warned of."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(x), generator=generator)[:_RECALL_SAMPLE].to(x.device)
-    k = indices.shape[1]
-    truth, _ = _nearest(x, rows, _exact(x, rows, min(_CANDIDATES * k, len(x) - 1)), k)
-    recall = (indices[rows][:, :, None] == truth[:, None, :]).sum().item() / (len(rows) * k)
+    k = distances.shape[1]
+    _, truth = _nearest(x, rows, _exact(x, rows, min(_CANDIDATES * k, len(x) - 1)), k)
+    recall = (distances[rows] <= (1 + _ROUNDING) * truth[:, -1:]).double().mean().item()
     if recall < _MIN_RECALL:
         logger.warning(
-            "the approximate kNN search finds %.1f %% of the true neighbours (of %d cells checked)",
+            "the approximate kNN search finds %.1f %% of the true neighbours (of %d cells checked). A more thorough one: "
+            "transformer=sklearn.neighbors.KNeighborsTransformer(), which is exact, or pynndescent's "
+            "PyNNDescentTransformer(n_neighbors=%d), of which the nearest %d are kept.",
             100 * recall,
             len(rows),
+            3 * k,
+            k,
         )
+    return recall
 
 
 def _nearest(x: Tensor, rows: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:

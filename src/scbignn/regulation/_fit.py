@@ -111,7 +111,7 @@ def infer_links(
     rates: list[np.ndarray] = []
     history: list[dict[str, object]] = []
     probabilities = []
-    with progress_bar(total, "epoch" if uses_gnn else "fold") as progress:
+    with progress_bar(total, "epoch" if uses_gnn else "fold", "links") as progress:
         for repeat in range(config.n_repeats):
             cells = _draw_cells(x.shape[0], config, rng)
             genes = describe_genes(x[cells].toarray().astype(np.float64), tfs, encoder, rng=rng)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -35,6 +35,7 @@ def annotate(
     min_gene_overlap: float = 0.5,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
+    transformer: Any = None,
     config: Config | None = None,
     reject: Literal["auto"] | None = None,
     false_rejection_rate: float | None = None,
@@ -86,6 +87,11 @@ def annotate(
         T, number of genes that enter the gene-level network. Default: `config.n_top_genes`.
     n_neighbors
         k of the learned cell graph. Default: `config.n_neighbors`.
+    transformer
+        What searches neighbours instead of what is built in: an instance with the interface of
+        :class:`sklearn.neighbors.KNeighborsTransformer`, such as pynndescent's `PyNNDescentTransformer()` or one that
+        runs on a GPU. It is cloned, and asked for a neighbour more than is needed, or for its own `n_neighbors` where
+        that is more; of what it finds the nearest in Euclidean distance are kept, and a low recall is warned of.
     config
         Settings of the method; see :class:`scbignn.annotation.Config`. Default: ``Config()``.
     reject, false_rejection_rate
@@ -146,7 +152,7 @@ def annotate(
         Attention of one gene to another, averaged over cells, layers and heads: CSR float32 (n_vars, n_vars). Empty
         with ``n_layers=0``.
     `adata.uns['scbignn']`
-        `params`, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
+        `params`, with the checked `recall` of the learned graph where its search is approximate, `connectivities_key` and `distances_key` in the form of `scanpy.pp.neighbors`, so that for example
         ``sc.tl.umap(adata, neighbors_key="scbignn")`` works; `labels`, in the order of the probabilities; `history`,
         a row an epoch; `gene_importance` and `gene_importance_per_label`, read by
         :func:`scbignn.get.gene_importance`; `gene_attention`, the strongest pairs of genes, read by
@@ -163,11 +169,13 @@ def annotate(
     KeyError
         `labels_key`, `layer` or `gene_symbols` does not exist.
     TypeError
-        `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
+        `adata` is no AnnData or its matrix not in memory, or `config`, `transformer` or `unlabeled_category` is of a
+        wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
         infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few genes of
-        the reference are there, or the program was not started as `devices` and `num_nodes` say. The message says what was found and what mends it.
+        the reference are there, the transformer does not find enough neighbours, or the program was not started as
+        `devices` and `num_nodes` say. The message says what was found and what mends it.
 
     Examples
     --------
@@ -195,6 +203,7 @@ def annotate(
                 gene_symbols=theirs,
                 n_top_genes=n_top_genes,
                 n_neighbors=n_neighbors,
+                transformer=transformer,
                 config=config,
                 device=device,
                 backend=backend,
@@ -212,6 +221,7 @@ def annotate(
             min_gene_overlap=min_gene_overlap,
             reject=reject,
             false_rejection_rate=false_rejection_rate,
+            transformer=transformer if mode == "transductive" else None,
             key_added=key_added,
             device=device,
             backend=backend,
@@ -234,6 +244,7 @@ def annotate(
         layer=layer,
         n_top_genes=n_top_genes,
         n_neighbors=n_neighbors,
+        transformer=transformer,
         config=config,
         device=device,
         backend=backend,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ def audit_labels(
     *,
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
+    transformer: Any = None,
     config: Config | None = None,
     key_added: str = "scbignn_audit",
     device: str = "auto",
@@ -46,7 +47,7 @@ def audit_labels(
         Annotated data with labelled cells, all or some; of any sort that :func:`scbignn.tl.annotate` takes.
     labels_key
         Column of `adata.obs` with the labels to audit.
-    unlabeled_category, layer, config, device, backend, rng
+    unlabeled_category, layer, transformer, config, device, backend, rng
         As in :func:`scbignn.tl.annotate`; the config must have ``cross_fit_folds`` of at least 2.
     key_added
         Name from which all slots below are derived.
@@ -92,6 +93,7 @@ def audit_labels(
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
         layer=layer,
+        transformer=transformer,
         config=config,
         device=device,
         backend=backend,

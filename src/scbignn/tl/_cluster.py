@@ -21,10 +21,13 @@ from .._check import (
     check_free,
     check_n_clusters,
     check_writable,
+    count_values,
     generator_of,
+    pick_matrix,
     read_labels,
 )
 from .._keys import ClusterKeys
+from .._memory import Size, check_memory, clustering_memory
 from .._training import choose_device
 from ..clustering import Clustering, Config, Constraints, cluster_cells, constraints_of
 
@@ -210,6 +213,11 @@ def clustered(
     labels, constraints = _constraints(adata, known, n_clusters, config)
     torch_device = choose_device(device)
     seed = int(generator_of(rng).integers(2**31))
+    size = Size(*adata.shape, count_values(pick_matrix(adata, layer, in_memory=False)[0]))
+    mend = (
+        "Use scbignn.tl.fit_clusters on fewer cells and scbignn.tl.predict_clusters on all, or open adata backed='r'."
+    )
+    check_memory(verb, clustering_memory(size, config, n_clusters), mend)
     rows = ExpressionRows(adata, layer)
     logger.info(
         "%s: %d cells into %s clusters; adata.%s holds %s; on %s",

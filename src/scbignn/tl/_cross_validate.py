@@ -7,7 +7,7 @@ import time
 from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ def cross_validate(
     batch_key: str | None = None,
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
+    transformer: Any = None,
     config: Config | None = None,
     key_added: str = "scbignn_cv",
     device: str = "auto",
@@ -56,7 +57,7 @@ def cross_validate(
         Number of folds, at least 2. Not used with `batch_key`.
     batch_key
         Column of `adata.obs` with donors or batches, each to be annotated by the others: what to expect of new ones.
-    unlabeled_category, layer, config, device, backend, rng
+    unlabeled_category, layer, transformer, config, device, backend, rng
         As in :func:`scbignn.tl.annotate`. Unlabelled cells are in sight in every fold.
     key_added
         Name from which all slots below are derived.
@@ -107,6 +108,7 @@ def cross_validate(
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
         layer=layer,
+        transformer=transformer,
         config=config,
         device=device,
         backend=backend,
@@ -115,7 +117,7 @@ def cross_validate(
     )
     labels = start.labels
     fold, folds = _by_batch(adata, batch_key, labels) if batch_key else _dealt(labels, n_splits, start.seed)
-    with progress_bar(len(folds), unit="fold") as bar:
+    with progress_bar(len(folds), unit="fold", name="cross-validation") as bar:
         found = cross_validate_cells(
             start.x,
             labels.codes,
@@ -126,6 +128,7 @@ def cross_validate(
             engine=start.engine,
             seed=start.seed,
             progress=bar,
+            transformer=start.transformer,
             checkpoint=start.checkpoint,
             fingerprint=start.fingerprint,
         )

@@ -6,7 +6,7 @@ import logging
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -28,6 +28,7 @@ def fit(
     gene_symbols: str | None = None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
+    transformer: Any = None,
     config: Config | None = None,
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -51,7 +52,7 @@ def fit(
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
         counts, and genes without one are left out. Default: `adata.var_names`.
-    n_top_genes, n_neighbors, config, device, backend, devices, num_nodes, rng, checkpoint
+    n_top_genes, n_neighbors, transformer, config, device, backend, devices, num_nodes, rng, checkpoint
         As in :func:`scbignn.tl.annotate`.
 
     Returns
@@ -90,6 +91,7 @@ def fit(
         layer=layer,
         n_top_genes=n_top_genes,
         n_neighbors=n_neighbors,
+        transformer=transformer,
         config=config,
         device=device,
         backend=backend,

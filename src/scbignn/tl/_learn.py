@@ -16,16 +16,35 @@ import torch
 from anndata import AnnData
 
 from .._adata import read_expression
-from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
+from .._check import (
+    Expression,
+    Labels,
+    check_anndata,
+    check_n_neighbors,
+    check_transformer,
+    checkpoint_path,
+    count_values,
+    form_of,
+    generator_of,
+    pick_matrix,
+    read_labels,
+)
 from .._expression import Rows, chunks
 from .._keys import UNKNOWN
+from .._memory import Size, annotation_memory, check_memory
 from .._ranks import Ranks, join
 from .._settings import settings
 from .._training import choose_device
 from ..annotation import Annotation, Config, annotate_cells
-from ..graph import Engine, choose_engine
+from ..graph import Engine, choose_engine, describe_search
 
 logger = logging.getLogger(__name__)
+
+#: What takes less memory than training on all cells.
+_FEWER = (
+    "Train on fewer cells: model = scbignn.tl.fit(adata[np.random.default_rng(0).permutation(adata.n_obs)[:100_000]].copy(), "
+    '...), and label all by scbignn.tl.predict(adata, model, mode="inductive"), which also reads backed files in chunks.'
+)
 
 
 class Prepared(NamedTuple):
@@ -39,6 +58,8 @@ class Prepared(NamedTuple):
     device: torch.device
     engine: Engine
     seed: int
+    transformer: Any
+    """What searches neighbours; None for the search that is built in."""
     checkpoint: Path | None
     fingerprint: dict[str, Any]
     """What a checkpoint must agree on besides config and seed."""
@@ -71,6 +92,7 @@ def prepare(
     backend: str,
     rng: int | np.random.Generator,
     checkpoint: str | Path | None,
+    transformer: Any = None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
     devices: int | None = 1,
@@ -81,12 +103,18 @@ def prepare(
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
+    check_transformer(transformer)
     checkpoint = checkpoint_path(checkpoint)
     ranks = join(choose_device(device), devices, num_nodes)
     torch_device, engine = choose(ranks.device, backend)
     seed = int(generator_of(rng).integers(2**31))
+    matrix, _ = pick_matrix(adata, layer, in_memory=False)
+    size = Size(*adata.shape, count_values(matrix), len(labels.names))
+    check_memory(
+        verb, annotation_memory(size, config, n_labelled=np.sum(labels.codes >= 0), form=form_of(matrix)), _FEWER
+    )
     x, expression = read_expression(adata, layer)
-    fingerprint = _fingerprint(x, labels)
+    fingerprint = _fingerprint(x, labels) | {"transformer": describe_search(transformer)}
     ranks.check_alike(**fingerprint, config=config, seed=seed)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s%s",
@@ -100,7 +128,19 @@ def prepare(
         engine,
         "" if ranks.size == 1 else f"; process {ranks.rank} of {ranks.size}",
     )
-    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, fingerprint, ranks)
+    return Prepared(
+        x,
+        labels,
+        expression,
+        config,
+        torch_device,
+        engine,
+        seed,
+        transformer,
+        checkpoint,
+        fingerprint,
+        ranks,
+    )
 
 
 def learn(
@@ -122,6 +162,7 @@ def learn(
         device=start.device,
         engine=start.engine,
         seed=start.seed,
+        transformer=start.transformer,
         checkpoint=start.checkpoint,
         fingerprint=start.fingerprint,
         ranks=start.ranks,
@@ -132,13 +173,14 @@ def learn(
 
 def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> dict[str, Any]:
     """What a run was asked to do, for `uns`."""
-    return {
+    params = {
         "labels_key": labels_key,
         "unlabeled_category": str(unlabeled_category),
         "seed": start.seed,
         "backend": start.engine,
         "config": start.config.to_dict(),
     }
+    return params if start.transformer is None else params | {"transformer": describe_search(start.transformer)}
 
 
 def check_config(config: Config | None, **changes: object) -> Config:

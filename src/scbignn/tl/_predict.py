@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,17 +17,21 @@ from .._adata import ExpressionRows, in_columns, prediction_slots, write_slots
 from .._check import (
     check_anndata,
     check_new_key,
+    check_transformer,
     check_writable,
+    count_values,
     gene_names,
     generator_of,
     other_gene_names,
+    pick_matrix,
     some,
 )
 from .._genes import GeneMatch, check_gene_overlap
+from .._memory import Size, check_memory, prediction_memory
 from .._settings import settings
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
-from ..graph import Engine, Neighbors
+from ..graph import Engine, Neighbors, describe_search
 from ._learn import choose, rejection_rate
 from ._on_cluster import check_client, predict_on_cluster
 
@@ -47,6 +51,7 @@ def predict(
     min_gene_overlap: float = 0.5,
     reject: Literal["auto"] | None = None,
     false_rejection_rate: float | None = None,
+    transformer: Any = None,
     key_added: str = "scbignn",
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
@@ -87,6 +92,8 @@ def predict(
         that may be called so by mistake. The thresholds are conformal, one a label, from labelled cells scored as if
         they had no label; so the promise is about cells like those, and holds across batches only as far as these are
         alike. The best guess stays in the probabilities and in :func:`scbignn.get.annotation`.
+    transformer
+        What searches neighbours in the joint graph, as in :func:`scbignn.tl.annotate`; transductive mode only.
     key_added
         Name from which all slots below are derived.
     device, backend, rng
@@ -120,16 +127,16 @@ def predict(
     RuntimeError
         Workers of the cluster died over the same cells again and again.
     TypeError
-        `adata` is no AnnData, `model` no model, or `client` no client.
+        `adata` is no AnnData, `model` no model, `client` no client, or `transformer` no such instance.
     ValueError
         Too few of the model's genes are there, cells have no counts in any of them, names are not unique, the matrix
-        holds unusable values, `mode` is unknown or needs all cells on one machine, or `key_added` would overwrite a
-        slot of yours.
+        holds unusable values, `mode` is unknown, needs all cells on one machine or has no use for a transformer, or
+        `key_added` would overwrite a slot of yours.
     """
     start = time.perf_counter()
     check_anndata(adata, in_memory=False)
     check_writable(adata, copy=copy)
-    _check_arguments(model, mode, chunk_size)
+    _check_arguments(model, mode, chunk_size, transformer)
     if client is not None:
         check_client(client)
         if mode != "inductive":
@@ -140,6 +147,13 @@ def predict(
     match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
+    n_values = match.share * count_values(pick_matrix(adata, layer, in_memory=False)[0])
+    size = Size(adata.n_obs, len(model.genes), n_values, len(model.labels))
+    mend = (
+        "smaller chunk_size" if mode == "inductive" else 'mode="inductive", which reads a few thousand cells at a time'
+    )
+    phases = prediction_memory(size, model, mode, chunk_size=chunk_size)
+    check_memory("predict", phases, f"Pass a {mend}, or predict parts of the cells one after another.")
     rows = ExpressionRows(adata, layer)
     logger.info(
         "predict: %s, %d cells, %.1f %% of the model's genes; adata.%s holds %s; on %s, cell graph by %s",
@@ -153,12 +167,23 @@ def predict(
     )
     if client is None:
         found, neighbors = _predicted(
-            adata, rows, model, match, mode, chunk_size=chunk_size, device=torch_device, engine=engine, seed=seed
+            adata,
+            rows,
+            model,
+            match,
+            mode,
+            chunk_size=chunk_size,
+            device=torch_device,
+            engine=engine,
+            seed=seed,
+            transformer=transformer,
         )
     else:
         where = {"chunk_size": chunk_size, "device": device, "backend": backend}
         found, neighbors = _by_workers(client, adata, rows, model, match, **where), None
     params = {"seed": seed, "backend": engine, "config": model.config.to_dict()}
+    if transformer is not None:
+        params["transformer"] = describe_search(transformer)
     about = {
         "mode": mode,
         "expression": dataclasses.asdict(rows.expression),
@@ -181,13 +206,20 @@ def predict(
     return target if copy else None
 
 
-def _check_arguments(model: Model, mode: str, chunk_size: int) -> None:
+def _check_arguments(model: Model, mode: str, chunk_size: int, transformer: Any) -> None:
     if not isinstance(model, Model):
         msg = f"model is a {type(model).__name__}. Pass what scbignn.tl.fit or scbignn.read_model returned."
         raise TypeError(msg)
     check_mode(mode)
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, (int, np.integer)) or chunk_size < 1:
         msg = f"chunk_size={chunk_size!r} must be an integer of at least 1. Use for example 4096."
+        raise ValueError(msg)
+    check_transformer(transformer)
+    if transformer is not None and mode == "inductive":
+        msg = (
+            'transformer searches the joint graph of mode="transductive"; inductive neighbours are found among the '
+            "reference, exactly. Leave transformer out."
+        )
         raise ValueError(msg)
 
 
@@ -234,14 +266,15 @@ def _predicted(
     device: torch.device,
     engine: Engine,
     seed: int,
+    transformer: Any,
 ) -> tuple[Prediction, Neighbors | None]:
     predictor = Predictor(model, match.positions >= 0, device=device, engine=engine)
     starts = range(0, adata.n_obs, chunk_size)
     chunks = (_model_genes(adata, rows, match, slice(start, start + chunk_size)) for start in starts)
     if mode == "transductive":
-        return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed)
+        return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed, transformer=transformer)
     parts = []
-    with progress_bar(len(starts), unit="chunk") as bar:
+    with progress_bar(len(starts), unit="chunk", name="prediction") as bar:
         for chunk in chunks:
             parts.append(predictor.inductive(chunk))
             bar.update()

@@ -13,7 +13,7 @@ from .._adata import ExpressionRows, in_columns, predicted_cluster_slots, write_
 from .._check import check_anndata, check_free, check_writable, gene_names, other_gene_names, some
 from .._genes import GeneMatch, check_gene_overlap
 from .._keys import ClusterKeys
-from .._training import choose_device
+from .._training import choose_device, progress_bar
 from ..clustering import Assigned, Counts, Model, assign, row_sums
 
 logger = logging.getLogger(__name__)
@@ -103,10 +103,12 @@ def predict_clusters(
         rows.expression,
     )
     known = match.positions >= 0
-    parts = [
-        _assigned(_ModelRows(adata, rows, model, match)[slice(first, first + _CHUNK)], model, known, torch_device)
-        for first in range(0, adata.n_obs, _CHUNK)
-    ]
+    parts, starts = [], range(0, adata.n_obs, _CHUNK)
+    with progress_bar(len(starts), unit="chunk", name="prediction") as bar:
+        for first in starts:
+            counts = _ModelRows(adata, rows, model, match)[slice(first, first + _CHUNK)]
+            parts.append(_assigned(counts, model, known, torch_device))
+            bar.update()
     found = Assigned(
         np.concatenate([part.memberships for part in parts]),
         np.concatenate([part.embedding for part in parts]),
