@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
     annotate.add_argument("--labels-key", required=True, help="column of obs with the known labels")
     annotate.add_argument("--reference", type=Path, help="h5ad file with the labelled cells, if not those of INPUT")
+    annotate.add_argument("--batch-key", help="column of obs of the labelled cells' file with batches")
     annotate.add_argument(
         "--mode", default="transductive", help="with a reference: transductive, or inductive for each cell by itself"
     )
@@ -135,6 +136,7 @@ def _annotate(options: argparse.Namespace) -> int:
         adata,
         options.labels_key,
         reference=reference,
+        batch_key=options.batch_key,
         mode=options.mode,
         gene_symbols=options.gene_symbols,
         false_rejection_rate=options.false_rejection_rate,

@@ -32,6 +32,7 @@ def found():
         evidence=evidence,
         expression=sp.csr_matrix(np.hstack([components, rng.normal(size=(N, 3)) / 10]), dtype=np.float32),
         cross_fitted=cross_fitted,
+        by_batch=None,
         fit=SimpleNamespace(neighbors=neighbors),
         config=tiny(anchor_refits=0, cross_fit_folds=3),
     )

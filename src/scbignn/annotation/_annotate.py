@@ -17,6 +17,7 @@ from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import Anchor, fit_anchor
 from ._attention import Edges
 from ._config import Config
+from ._cross_batch import ByBatch, can_cross_fit_batches, cross_fit_batches
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence
@@ -62,6 +63,8 @@ class Annotation:
     """(N, C) float32, what p would have said of each labelled cell without its label, NaN where there is nothing to
     say; None with ``cross_fit_folds=0``."""
     homophily: Homophily
+    by_batch: ByBatch | None = None
+    """How it was cross-fitted where that was done batch by batch."""
 
 
 def annotate_cells(
@@ -73,6 +76,8 @@ def annotate_cells(
     device: torch.device,
     engine: Engine,
     seed: int,
+    batches: np.ndarray | None = None,
+    unseen_batches: bool = True,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Annotation:
@@ -86,6 +91,10 @@ def annotate_cells(
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
         C.
+    batches
+        Codes, shape (N,), where cells come from several.
+    unseen_batches
+        Whether the cells that one wants to know about are of batches without labelled ones.
     device, engine, seed, checkpoint, fingerprint
         As in :func:`scbignn.annotation.fit`.
     """
@@ -95,10 +104,10 @@ def annotate_cells(
     gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
     if config.unit_rows:
         x = unit_rows(x)
-    genes = choose_genes(x, y, config)
+    genes = choose_genes(x, y, config, batches)
     evidence = None
     if config.has_components:
-        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor)
+        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor, batches=batches)
     expression, x = x, x[:, genes].tocsr()
     found = fit(
         x,
@@ -109,23 +118,18 @@ def annotate_cells(
         engine=engine,
         seed=seed,
         evidence=evidence,
+        batches=batches,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
     )
-    cross_fitted = None
-    if config.cross_fit_folds:
-        cross_fitted = cross_fit(
-            x,
-            y,
-            n_labels,
-            config,
-            device=device,
-            engine=engine,
-            seed=seed,
-            evidence=evidence,
-            expression=expression,
-            found=found,
-        )
+    cross_fitted = by_batch = None
+    where = {"device": device, "engine": engine, "seed": seed}
+    if config.cross_fit_folds and unseen_batches and can_cross_fit_batches(y, config, batches):
+        by_batch = cross_fit_batches(x, y, n_labels, config, batches, expression=expression, **where)
+        cross_fitted = by_batch.p
+    elif config.cross_fit_folds:
+        seen = {"evidence": evidence, "expression": expression, "found": found}
+        cross_fitted = cross_fit(x, y, n_labels, config, **where, **seen, batches=batches)
     k = found.neighbors.indices.shape[1]
     if evidence is None:
         raw = raw_neighbors(x, k, device=device, seed=seed)
@@ -159,6 +163,7 @@ def annotate_cells(
         importance=importance,
         cross_fitted=cross_fitted,
         homophily=homophily_of(found.neighbors, raw, y, n_labels),
+        by_batch=by_batch,
     )
 
 
@@ -194,11 +199,16 @@ def _is_better(right: np.ndarray, before: np.ndarray) -> bool:
     return gained - lost > _STANDARD_ERRORS * np.sqrt(gained + lost)
 
 
-def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config) -> np.ndarray:
-    """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,)."""
+def choose_genes(x: sp.csr_matrix, y: np.ndarray, config: Config, batches: np.ndarray | None = None) -> np.ndarray:
+    """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,).
+
+    With batches, codes of shape (N,), and ``genes_within_batches=True``, by what they tell within each.
+    """
+    within = batches if config.genes_within_batches else None
     if config.gene_panel == "labels":
-        return top_label_genes(x, y, config.n_top_genes)
-    return top_variance_genes(x if config.top_genes_from == "all" else x[y >= 0], config.n_top_genes)
+        return top_label_genes(x, y, config.n_top_genes, within)
+    ranked = slice(None) if config.top_genes_from == "all" else y >= 0
+    return top_variance_genes(x[ranked], config.n_top_genes, None if within is None else within[ranked])
 
 
 def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int) -> Neighbors:

@@ -25,6 +25,7 @@ def cross_fit(
     evidence: Evidence | None,
     expression: sp.csr_matrix,
     found: Fit,
+    batches: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
 
@@ -38,7 +39,7 @@ def cross_fit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, batches
         As in :func:`scbignn.annotation.fit`.
     expression
         Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
@@ -54,7 +55,7 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed}
+    where = {"device": device, "engine": engine, "seed": seed, "batches": batches}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
     for number in np.unique(fold[fold >= 0]):
         cells = labelled[fold == number]
@@ -62,7 +63,8 @@ def cross_fit(
         shown[cells] = -1
         seen, neighbors = evidence, found.neighbors
         if believes:
-            seen, neighbors = gather_evidence(expression, shown, n_labels, config, device=device, seed=seed), None
+            gathering = {"device": device, "seed": seed, "batches": batches}
+            seen, neighbors = gather_evidence(expression, shown, n_labels, config, **gathering), None
         if p_sees_h or config.n_rounds:
             again = fit(x, shown, n_labels, config, **where, evidence=seen)
         else:

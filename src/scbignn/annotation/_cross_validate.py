@@ -54,6 +54,7 @@ def cross_validate(
     engine: Engine,
     seed: int,
     progress: tqdm,
+    batches: np.ndarray | None = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> list[HeldOut]:
@@ -70,6 +71,8 @@ def cross_validate(
         Shape (N,), numbers from 0; -1 for cells that are never held out.
     progress
         Goes on by one a fold.
+    batches
+        Codes, shape (N,), where folds are batches.
     checkpoint, fingerprint
         File that keeps finished folds, and what else they depend on; beside it, one that keeps the fold that is running.
 
@@ -85,7 +88,8 @@ def cross_validate(
     for number in range(keeper.n_finished, fold.max() + 1):
         cells = np.flatnonzero((fold == number) & (y >= 0))
         running = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.fold{number}")
-        where = {"device": device, "engine": engine, "seed": seed, "checkpoint": running, "fingerprint": fingerprint}
+        where = {"device": device, "engine": engine, "seed": seed, "batches": batches}
+        where |= {"checkpoint": running, "fingerprint": fingerprint}
         found = _without(x, y, cells, n_labels, config, **where)
         finished |= prefixed(**{str(number): {name: torch.from_numpy(part) for name, part in found.items()}})
         keeper.finish_stage(finished, [])

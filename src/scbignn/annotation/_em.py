@@ -16,11 +16,12 @@ from tqdm.auto import tqdm
 
 from .._expression import mean_and_variance
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
-from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
+from ..graph import Aggregate, Engine, Neighbors, SparseProduct, neighbor_mean
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
 from ._evidence import Evidence
 from ._gene_gnn import GeneGNN
+from ._neighbors import cell_neighbors
 from ._tokens import Tokens
 
 #: Labelled cells that set the scale of a new gene-level network.
@@ -73,6 +74,7 @@ def fit(
     engine: Engine,
     seed: int,
     evidence: Evidence | None = None,
+    batches: np.ndarray | None = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Fit:
@@ -92,6 +94,8 @@ def fit(
         Where to compute, and what aggregates over the cell graph.
     evidence
         What the config's anchors and components are; None where it has neither.
+    batches
+        Codes, shape (N,), for ``balanced_graph=True``.
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
@@ -105,7 +109,7 @@ def fit(
     if not (y >= 0).any():
         msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
         raise ValueError(msg)
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, batches=batches)
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator)
     em.restore(keeper.finished, keeper.history)
@@ -130,12 +134,13 @@ def refit(
     q: np.ndarray,
     neighbors: Neighbors | None = None,
     silent: np.ndarray | None = None,
+    batches: np.ndarray | None = None,
 ) -> Fit:
     """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence
+    x, y, n_labels, config, device, engine, seed, evidence, batches
         As in :func:`fit`.
     gene_gnn
         q, on `device`; rounds of EM, where the config has any, train it further.
@@ -147,7 +152,7 @@ def refit(
         Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
         cells without a label.
     """
-    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence)
+    em = _EM(x, y, n_labels, config, device=device, engine=engine, seed=seed, evidence=evidence, batches=batches)
     em.gene_gnn = gene_gnn
     em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
     em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
@@ -173,8 +178,10 @@ class _EM:
         engine: Engine,
         seed: int,
         evidence: Evidence | None = None,
+        batches: np.ndarray | None = None,
     ) -> None:
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
+        self.batches = batches
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
@@ -377,7 +384,8 @@ class _EM:
 
     def _nearest_neighbors(self) -> Neighbors:
         points = self.h.cpu().numpy() if self.config.graph_from == "h" else self.points
-        return nearest_neighbors(points, self.config.n_neighbors, device=self.device, seed=self.seed)
+        k = self.config.n_neighbors
+        return cell_neighbors(points, k, self.config, self.batches, device=self.device, seed=self.seed)
 
     @torch.no_grad()
     def _cell_beliefs(self, mean: Aggregate) -> None:

@@ -10,9 +10,10 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils.extmath import randomized_svd
 
-from ..graph import Neighbors, nearest_neighbors
+from ..graph import Neighbors
 from ._anchor import Anchor, Linear, believe, fit_anchor
 from ._config import Config
+from ._neighbors import cell_neighbors
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
 _N_SMOOTHED = 200
@@ -84,6 +85,7 @@ def gather_evidence(
     device: torch.device,
     seed: int,
     gene: Anchor | None = None,
+    batches: np.ndarray | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -100,6 +102,8 @@ def gather_evidence(
         Label codes, shape (N,); -1 where unlabelled.
     gene
         The machine on a cell's own genes, where it was fitted already.
+    batches
+        Codes, shape (N,), for ``balanced_graph=True``.
     """
     scores, loadings, center = principal(x, _N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
@@ -107,7 +111,8 @@ def gather_evidence(
 
     def cell_anchor(decisions: np.ndarray, **fitting: Any) -> Anchor:
         points = neighbor_points(components, decisions)
-        neighbors = nearest_neighbors(points, min(N_NEIGHBORS, len(y) - 1), device=device, seed=seed)
+        k = min(N_NEIGHBORS, len(y) - 1)
+        neighbors = cell_neighbors(points, k, config, batches, device=device, seed=seed)
         both = sp.hstack([x, sp.csr_matrix(mean_with_self(neighbors) @ scores)]).tocsr()
         return fit_anchor(both, y, n_labels, seed=seed, **fitting)
 

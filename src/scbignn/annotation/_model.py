@@ -49,10 +49,12 @@ class Reference(NamedTuple):
     """(N, C) float32, out of fold where labelled."""
     cell_decisions: np.ndarray | None = None
     """(N, C) float32, out of fold where labelled."""
+    batches: np.ndarray | None = None
+    """(N,) int64, batch codes; None where no batches were given."""
 
 
 #: Fields of a reference that are plain arrays or None.
-_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions")
+_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions", "batches")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +176,7 @@ def model_of(
     labels: list[str],
     *,
     trust: Trust | None = None,
+    batches: np.ndarray | None = None,
     colors: list[str] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Model:
@@ -187,6 +190,8 @@ def model_of(
         Their names.
     trust
         What its labelled cells say of answers about others.
+    batches
+        Batch codes of its cells, shape (N,).
     colors
         One a label.
     about
@@ -216,7 +221,7 @@ def model_of(
         cell_weights=_on_cpu(fit.cell_gnn),
         mean_length=fit.gene_gnn.mean_length,
         mean_total=fit.gene_gnn.mean_total,
-        reference=Reference(found.x, found.y, fit.h, fit.q, fit.neighbors, **knows),
+        reference=Reference(found.x, found.y, fit.h, fit.q, fit.neighbors, **knows, batches=batches),
         importance=found.importance,
         homophily=found.homophily,
         history=fit.history,
@@ -320,10 +325,13 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
     )
 
 
+_OF_TRUST = ("novelty", "predicted", "novelty_together")
+
+
 def _trust_arrays(trust: Trust) -> dict[str, np.ndarray | None]:
     shapes = {} if trust.shapes is None else vars(trust.shapes)
     arrays = {f"trust.shapes.{name}": value for name, value in shapes.items()}
-    return {**arrays, "trust.novelty": trust.novelty, "trust.predicted": trust.predicted}
+    return {**arrays, **{f"trust.{name}": getattr(trust, name) for name in _OF_TRUST}}
 
 
 def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) -> Trust | None:
@@ -334,8 +342,7 @@ def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) ->
     return Trust(
         calibration=Calibration.from_dict(calibration),
         shapes=LabelShapes(**shapes) if shapes else None,
-        novelty=arrays.get("trust.novelty"),
-        predicted=arrays["trust.predicted"],
+        **{name: arrays.get(f"trust.{name}") for name in _OF_TRUST},
     )
 
 

@@ -1,5 +1,6 @@
 """Cell graphs, independent of any framework: neighbours, mean aggregation, homophily."""
 
+from ._balanced import balanced_among, balanced_neighbors
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
 from ._knn import Neighbors, nearest_among, nearest_neighbors
@@ -11,6 +12,8 @@ __all__ = [
     "Engine",
     "Neighbors",
     "SparseProduct",
+    "balanced_among",
+    "balanced_neighbors",
     "choose_engine",
     "connectivities",
     "homophily",

@@ -28,6 +28,7 @@ def annotate(
     labels_key: str,
     *,
     reference: AnnData | None = None,
+    batch_key: str | None = None,
     mode: Literal["transductive", "inductive"] = "transductive",
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
@@ -67,6 +68,11 @@ def annotate(
         Column of `adata.obs`, or of `reference.obs`, with the known labels.
     reference
         Labelled cells of another data set. `adata` needs no labels then.
+    batch_key
+        Column of `adata.obs`, or of `reference.obs`, with batches: donors, samples, technologies. Genes are then chosen by
+        what they tell within batches; and where the cells to label are of other batches than the labelled ones, as those
+        of a query are, confidence and thresholds are taken from labelled cells whose whole batch was hidden. Takes
+        longer: see the guide, Batches.
     mode
         With a reference: whether the cells of `adata` are looked at together or each by itself; see
         :func:`scbignn.tl.predict`. Without one it is always transductive.
@@ -152,11 +158,11 @@ def annotate(
     Raises
     ------
     KeyError
-        `labels_key`, `layer` or `gene_symbols` does not exist.
+        `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError
         `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
     ValueError
-        Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
+        Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix holds NaN,
         infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, or too few genes
         of the reference are there. The message says what was found and what mends it.
 
@@ -181,6 +187,7 @@ def annotate(
             model = fit(
                 reference,
                 labels_key,
+                batch_key=batch_key,
                 unlabeled_category=unlabeled_category,
                 layer=layer,
                 gene_symbols=theirs,
@@ -216,6 +223,7 @@ def annotate(
     learned = learn(
         adata,
         labels_key,
+        batch_key=batch_key,
         verb="annotate",
         unlabeled_category=unlabeled_category,
         may_be_complete=False,

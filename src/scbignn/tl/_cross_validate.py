@@ -15,7 +15,7 @@ from anndata import AnnData
 from natsort import natsorted
 
 from .._adata import Slot, label_colors, write_slots
-from .._check import Labels, check_anndata, check_free, pick_column, some
+from .._check import Labels, batch_column, check_anndata, check_free, some
 from .._keys import CrossValidationKeys
 from .._training import progress_bar
 from ..annotation import Config, deal_folds, validation_tables
@@ -55,7 +55,9 @@ def cross_validate(
     n_splits
         Number of folds, at least 2. Not used with `batch_key`.
     batch_key
-        Column of `adata.obs` with donors or batches, each to be annotated by the others: what to expect of new ones.
+        Column of `adata.obs` with donors or batches, each to be annotated by the others: what to expect of new ones. As
+        with the `batch_key` of :func:`scbignn.tl.annotate`, the others' batches count in the choice of genes and for
+        confidence; that takes longer.
     unlabeled_category, layer, config, device, backend, rng
         As in :func:`scbignn.tl.annotate`. Unlabelled cells are in sight in every fold.
     key_added
@@ -113,7 +115,11 @@ def cross_validate(
         checkpoint=checkpoint,
     )
     labels = start.labels
-    fold, folds = _by_batch(adata, batch_key, labels) if batch_key else _dealt(labels, n_splits, start.seed)
+    batches = None
+    if batch_key is None:
+        fold, folds = _dealt(labels, n_splits, start.seed)
+    else:
+        fold, folds, batches = _by_batch(adata, batch_key, labels)
     with progress_bar(len(folds), unit="fold") as bar:
         found = cross_validate_cells(
             start.x,
@@ -125,6 +131,7 @@ def cross_validate(
             engine=start.engine,
             seed=start.seed,
             progress=bar,
+            batches=batches,
             checkpoint=start.checkpoint,
             fingerprint=start.fingerprint,
         )
@@ -174,11 +181,9 @@ def _dealt(labels: Labels, n_splits: int, seed: int) -> tuple[np.ndarray, list[s
     return fold, [str(number) for number in range(n_splits)]
 
 
-def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarray, list[str]]:
-    column = pick_column(adata.obs, batch_key, "batch_key")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.obs has {column.shape[1]} columns named {batch_key!r}. Rename all but one."
-        raise ValueError(msg)
+def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """A fold for each labelled cell, the names of the folds, and batch codes of all cells."""
+    column = batch_column(adata, batch_key)
     known = labels.codes >= 0
     lacking = adata.obs_names[column.isna().to_numpy() & known]
     if len(lacking):
@@ -192,4 +197,5 @@ def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarra
     if len(names) < 2:
         msg = f"all labelled cells are of one batch in adata.obs[{batch_key!r}]. Use n_splits=5 instead of batch_key."
         raise ValueError(msg)
-    return np.where(known, pd.Categorical(batches, categories=names).codes, -1).astype(np.int64), names
+    fold = np.where(known, pd.Categorical(batches, categories=names).codes, -1).astype(np.int64)
+    return fold, names, np.unique(batches, return_inverse=True)[1]

@@ -23,6 +23,7 @@ def fit(
     adata: AnnData,
     labels_key: str,
     *,
+    batch_key: str | None = None,
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
     gene_symbols: str | None = None,
@@ -43,6 +44,10 @@ def fit(
         of either. Cells without a label may be among them; they then take part as in :func:`scbignn.tl.annotate`.
     labels_key
         Column of `adata.obs` with the known labels.
+    batch_key
+        Column of `adata.obs` with batches: donors, samples, technologies. Genes are then chosen by what they tell within
+        batches, and confidence and thresholds are taken from labelled cells whose whole batch was hidden, as is that of a
+        query. Takes longer: see the guide, Batches.
     unlabeled_category
         Cells that carry this label, or none (NaN), are unlabelled.
     layer
@@ -62,7 +67,7 @@ def fit(
     Raises
     ------
     KeyError
-        `labels_key`, `layer` or `gene_symbols` does not exist.
+        `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError, ValueError
         As in :func:`scbignn.tl.annotate`, but for all cells being labelled, which is the rule here.
 
@@ -81,6 +86,8 @@ def fit(
     learned = learn(
         adata,
         labels_key,
+        batch_key=batch_key,
+        of_its_own=False,
         verb="fit",
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
@@ -103,9 +110,13 @@ def fit(
         "data": learned.fingerprint["expression"],
         "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn")},
     }
+    if batch_key is not None:
+        about["batch_key"] = batch_key
     colors = label_colors(adata, labels_key, learned.labels.names)
     trust, _ = trust_of(learned.found, of_its_own=False, seed=learned.params["seed"])
-    model = model_of(learned.found, genes, learned.labels.names, trust=trust, colors=colors, about=about)
+    model = model_of(
+        learned.found, genes, learned.labels.names, trust=trust, batches=learned.batches, colors=colors, about=about
+    )
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)

@@ -16,7 +16,17 @@ import torch
 from anndata import AnnData
 
 from .._adata import read_expression
-from .._check import Expression, Labels, check_anndata, check_n_neighbors, checkpoint_path, generator_of, read_labels
+from .._check import (
+    Batches,
+    Expression,
+    Labels,
+    check_anndata,
+    check_n_neighbors,
+    checkpoint_path,
+    generator_of,
+    read_batches,
+    read_labels,
+)
 from .._keys import UNKNOWN
 from .._settings import settings
 from .._training import choose_device
@@ -40,6 +50,7 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     fingerprint: dict[str, Any]
     """What a checkpoint must agree on besides config and seed."""
+    batches: Batches | None
 
 
 class Learned(NamedTuple):
@@ -52,6 +63,8 @@ class Learned(NamedTuple):
     params: dict[str, Any]
     """For `uns`."""
     fingerprint: dict[str, Any]
+    batches: np.ndarray | None
+    """(N,) codes."""
 
 
 def prepare(
@@ -69,10 +82,12 @@ def prepare(
     checkpoint: str | Path | None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
+    batch_key: str | None = None,
 ) -> Prepared:
     """Check everything, and read; `verb` is what the log calls the run."""
     check_anndata(adata)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
+    batches = read_batches(adata, batch_key, labels)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     checkpoint = checkpoint_path(checkpoint)
@@ -90,7 +105,11 @@ def prepare(
         torch_device,
         engine,
     )
-    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, _fingerprint(x, labels))
+    fingerprint = _fingerprint(x, labels)
+    if batches is not None:
+        logger.info("%s: %d batches in obs[%r]", verb, len(batches.names), batch_key)
+        fingerprint["batches"] = hashlib.sha256(batches.codes).hexdigest()
+    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, fingerprint, batches)
 
 
 def learn(
@@ -99,11 +118,17 @@ def learn(
     *,
     reject: str | None = None,
     false_rejection_rate: float | None = None,
+    batch_key: str | None = None,
+    of_its_own: bool = True,
     **arguments: Any,
 ) -> Learned:
-    """Prepare with the given arguments, and train. Nothing is written to `adata`."""
-    start = prepare(adata, labels_key, **arguments)
+    """Prepare with the given arguments, and train. Nothing is written to `adata`.
+
+    `of_its_own` says whether the cells to label are those of `adata`, and not of batches to come.
+    """
+    start = prepare(adata, labels_key, batch_key=batch_key, **arguments)
     rate = rejection_rate(reject, false_rejection_rate, start.labels.names, start.config)
+    codes = None if start.batches is None else start.batches.codes
     found = annotate_cells(
         start.x,
         start.labels.codes,
@@ -112,11 +137,23 @@ def learn(
         device=start.device,
         engine=start.engine,
         seed=start.seed,
+        batches=codes,
+        unseen_batches=not of_its_own or _mostly_unseen(start.labels.codes, codes),
         checkpoint=start.checkpoint,
         fingerprint=start.fingerprint,
     )
     params = run_params(start, labels_key, arguments["unlabeled_category"]) | {"config": found.config.to_dict()}
-    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint)
+    if batch_key is not None:
+        params["batch_key"] = batch_key
+    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint, codes)
+
+
+def _mostly_unseen(labels: np.ndarray, batches: np.ndarray | None) -> bool:
+    """Whether most cells to label are of batches without a labelled cell."""
+    if batches is None:
+        return False
+    seen = np.isin(batches, batches[labels >= 0])
+    return bool(np.mean(~seen[labels < 0]) > 0.5)
 
 
 def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> dict[str, Any]:
