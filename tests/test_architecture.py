@@ -15,6 +15,7 @@ WINGS = {"annotation", "clustering", "regulation"}
 FLOORS = {
     "_files": 0,
     "_h5ad": 0,
+    "_hub": 1,
     "_keys": 0,
     "_expression": 0,
     "_settings": 0,

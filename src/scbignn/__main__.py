@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     annotate.add_argument("--backend", default="auto", choices=["auto", "dgl", "torch"], help="cell graph engine")
     annotate.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
+    annotate.add_argument("--checkpoint-dir", type=Path, help="folder that keeps the run, to go on after a kill")
     annotate.set_defaults(run=_annotate)
 
     cluster = commands.add_parser("cluster", help="cluster the cells of an h5ad file")
@@ -146,7 +146,7 @@ def _annotate(options: argparse.Namespace) -> int:
         device=options.device,
         backend=options.backend,
         rng=options.seed,
-        checkpoint=options.checkpoint,
+        checkpoint_dir=options.checkpoint_dir,
     )
     adata.write_h5ad(options.output)
     print(f"wrote {options.output}")

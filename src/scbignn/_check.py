@@ -138,25 +138,26 @@ def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def checkpoint_path(checkpoint: str | Path | None) -> Path | None:
-    """A file that can be written, as far as its name tells.
+def checkpoint_folder(checkpoint_dir: str | Path | None) -> Path | None:
+    """A folder that is there or can be made, as far as its name tells.
 
     Raises
     ------
     TypeError
         It is no path.
     ValueError
-        It would lie in a file instead of a folder.
+        It is a file, or would lie in one.
     """
-    if checkpoint is None:
+    if checkpoint_dir is None:
         return None
-    if not isinstance(checkpoint, (str, os.PathLike)):
-        msg = f"checkpoint is {checkpoint!r}. Pass the name of a file."
+    if not isinstance(checkpoint_dir, (str, os.PathLike)):
+        msg = f"checkpoint_dir is {checkpoint_dir!r}. Pass the name of a folder."
         raise TypeError(msg)
-    path = Path(checkpoint)
-    folder = next(folder for folder in path.absolute().parents if folder.exists())
-    if not folder.is_dir():
-        msg = f"checkpoint={str(checkpoint)!r} would lie in a file, {folder}. Name a file in another folder."
+    path = Path(checkpoint_dir)
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        what = "is a file" if there == path.absolute() else f"would lie in a file, {there}"
+        msg = f"checkpoint_dir={str(checkpoint_dir)!r} {what}. Name another folder."
         raise ValueError(msg)
     return path
 

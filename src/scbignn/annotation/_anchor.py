@@ -56,6 +56,21 @@ class Anchor:
     accuracy: float
     """Out of fold, of labelled cells; NaN where none could be held out."""
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields as arrays by name."""
+        return {
+            "decisions": self.decisions,
+            "weights": self.machine.weights,
+            "bias": self.machine.bias,
+            "numbers": np.array([self.penalty, self.accuracy]),
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> Anchor:
+        """The inverse of :meth:`arrays`."""
+        penalty, accuracy = arrays["numbers"].tolist()
+        return cls(arrays["decisions"], penalty, Linear(arrays["weights"], arrays["bias"]), accuracy)
+
 
 @dataclass(frozen=True)
 class Believed:

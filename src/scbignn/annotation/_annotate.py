@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from .._expression import mean_and_variance, mean_share, normalize, unit_rows
+from .._training import NOTHING, Checkpoints
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import Anchor, fit_anchor
 from ._attention import Edges
@@ -78,7 +80,7 @@ def annotate_cells(
     seed: int,
     batches: np.ndarray | None = None,
     unseen_batches: bool = True,
-    checkpoint: Path | None = None,
+    checkpoint_dir: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> Annotation:
     """Normalise, choose genes, run EM, and read attention and homophily off the result.
@@ -95,11 +97,16 @@ def annotate_cells(
         Codes, shape (N,), where cells come from several.
     unseen_batches
         Whether the cells that one wants to know about are of batches without labelled ones.
-    device, engine, seed, checkpoint, fingerprint
+    device, engine, seed
         As in :func:`scbignn.annotation.fit`.
+    checkpoint_dir, fingerprint
+        Folder that keeps the anchors, EM and the folds of cross-fitting, and what else the run depends on; see
+        :class:`scbignn._training.Checkpoints`.
     """
+    about = {"config": config.to_dict(), "seed": seed, "device": str(device), **(fingerprint or {})}
+    kept = Checkpoints(checkpoint_dir, about)
     gene_share = mean_share(x)
-    config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed)
+    config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed, kept=kept)
     x = normalize(x, config.target_sum)
     gene_mean = np.asarray(x.mean(0), dtype=np.float32).ravel()
     if config.unit_rows:
@@ -107,10 +114,12 @@ def annotate_cells(
     genes = choose_genes(x, y, config, batches)
     evidence = None
     if config.has_components:
-        evidence = gather_evidence(x, y, n_labels, config, device=device, seed=seed, gene=anchor, batches=batches)
-    expression, x = x, x[:, genes].tocsr()
+        gathering = {"device": device, "seed": seed, "gene": anchor, "batches": batches}
+        gathered = kept.arrays("evidence", lambda: gather_evidence(x, y, n_labels, config, **gathering).arrays())
+        evidence = Evidence.of(gathered)
+    expression, panel = x, x[:, genes].tocsr()
     found = fit(
-        x,
+        panel,
         y,
         n_labels,
         config,
@@ -119,20 +128,20 @@ def annotate_cells(
         seed=seed,
         evidence=evidence,
         batches=batches,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint,
+        checkpoint=kept.file("em"),
+        fingerprint=kept.fingerprint,
     )
     cross_fitted = by_batch = None
-    where = {"device": device, "engine": engine, "seed": seed}
+    where = {"device": device, "engine": engine, "seed": seed, "kept": kept}
     if config.cross_fit_folds and unseen_batches and can_cross_fit_batches(y, config, batches):
-        by_batch = cross_fit_batches(x, y, n_labels, config, batches, expression=expression, **where)
+        by_batch = cross_fit_batches(panel, y, n_labels, config, batches, expression=expression, **where)
         cross_fitted = by_batch.p
     elif config.cross_fit_folds:
         seen = {"evidence": evidence, "expression": expression, "found": found}
-        cross_fitted = cross_fit(x, y, n_labels, config, **where, **seen, batches=batches)
+        cross_fitted = cross_fit(panel, y, n_labels, config, **where, **seen, batches=batches)
     k = found.neighbors.indices.shape[1]
     if evidence is None:
-        raw = raw_neighbors(x, k, device=device, seed=seed)
+        raw = raw_neighbors(panel, k, device=device, seed=seed)
     else:
         raw = nearest_neighbors(evidence.components, k, device=device, seed=seed)
     anchored = None
@@ -140,7 +149,7 @@ def annotate_cells(
         anchored = Anchored(evidence.gene_decisions, evidence.views.gene.weights[:, genes])
     importance, attention, edges = importance_of(
         found.gene_gnn,
-        x,
+        panel,
         found.p.argmax(1),
         n_labels,
         min_count=config.min_count,
@@ -152,7 +161,7 @@ def annotate_cells(
         fit=found,
         config=config,
         expression=expression,
-        x=x,
+        x=panel,
         y=y,
         evidence=evidence,
         gene_share=gene_share,
@@ -168,7 +177,7 @@ def annotate_cells(
 
 
 def choose_target_sum(
-    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int
+    x: sp.csr_matrix, y: np.ndarray, n_labels: int, config: Config, *, seed: int, kept: Checkpoints = NOTHING
 ) -> tuple[Config, Anchor | None]:
     """The config with a number for s, and the linear machine on all genes that was fitted to find it, if any was.
 
@@ -181,16 +190,24 @@ def choose_target_sum(
         Expression on a linear scale, CSR, shape (N, M), no empty row.
     y, n_labels, config, seed
         As in :func:`annotate_cells`.
+    kept
+        What keeps the machine of each s.
     """
     if config.target_sum is not None:
         return config, None
     known, best_sum, best = y >= 0, None, None
     for target_sum in _TARGET_SUMS:
         candidate = normalize(x, target_sum)
-        anchor = fit_anchor(unit_rows(candidate) if config.unit_rows else candidate, y, n_labels, seed=seed)
+        candidate = unit_rows(candidate) if config.unit_rows else candidate
+        fitted = kept.arrays(f"anchor-{target_sum:g}", partial(_anchor_arrays, candidate, y, n_labels, seed))
+        anchor = Anchor.of(fitted)
         if best is None or _is_better(*(found.decisions[known].argmax(1) == y[known] for found in (anchor, best))):
             best_sum, best = target_sum, anchor
     return dataclasses.replace(config, target_sum=best_sum), best
+
+
+def _anchor_arrays(x: sp.csr_matrix, y: np.ndarray, n_labels: int, seed: int) -> dict[str, np.ndarray]:
+    return fit_anchor(x, y, n_labels, seed=seed).arrays()
 
 
 def _is_better(right: np.ndarray, before: np.ndarray) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._training import NOTHING, Checkpoints
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
 from ._em import fit
-from ._evidence import gather_evidence
+from ._evidence import Evidence, gather_evidence
 
 
 class ByBatch(NamedTuple):
@@ -39,6 +41,7 @@ def cross_fit_batches(
     engine: Engine,
     seed: int,
     expression: sp.csr_matrix,
+    kept: Checkpoints = NOTHING,
 ) -> ByBatch:
     """Cross-fitted p, batch by batch: the labels of each fold of batches in turn are hidden, and all is learned anew.
 
@@ -54,19 +57,32 @@ def cross_fit_batches(
         Codes, shape (N,).
     expression
         Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
+    kept
+        What keeps the finished folds.
     """
     fold = deal_batches(y, batches, config.cross_fit_folds, np.random.default_rng(seed))
     p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
     decisions = p.copy() if config.has_components else None
     where = {"device": device, "seed": seed, "batches": batches}
-    for number in np.unique(fold[fold >= 0]):
-        cells = np.flatnonzero(fold == number)
-        shown = y.copy()
+
+    def without(cells: np.ndarray, name: str) -> dict[str, np.ndarray]:
+        shown, evidence = y.copy(), None
         shown[cells] = -1
-        evidence = gather_evidence(expression, shown, n_labels, config, **where) if config.has_components else None
-        p[cells] = fit(x, shown, n_labels, config, engine=engine, evidence=evidence, **where).p[cells]
-        if evidence is not None:
-            decisions[cells] = evidence.cell_decisions[cells]
+        if config.has_components:
+            gathered = kept.arrays(
+                f"{name}-evidence", lambda: gather_evidence(expression, shown, n_labels, config, **where).arrays()
+            )
+            evidence = Evidence.of(gathered)
+        keeping = {"checkpoint": kept.file(f"{name}-em"), "fingerprint": kept.fingerprint}
+        found = fit(x, shown, n_labels, config, engine=engine, evidence=evidence, **where, **keeping)
+        return {"p": found.p[cells]} | ({} if evidence is None else {"decisions": evidence.cell_decisions[cells]})
+
+    for number in np.unique(fold[fold >= 0]):
+        cells, name = np.flatnonzero(fold == number), f"fold-{number}"
+        told = kept.arrays(name, partial(without, cells, name))
+        p[cells] = told["p"]
+        if decisions is not None:
+            decisions[cells] = told["decisions"]
     return ByBatch(p, decisions, fold, batches)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._training import NOTHING, Checkpoints
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -26,6 +30,7 @@ def cross_fit(
     expression: sp.csr_matrix,
     found: Fit,
     batches: np.ndarray | None = None,
+    kept: Checkpoints = NOTHING,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
 
@@ -45,6 +50,8 @@ def cross_fit(
         Normalised expression of all genes, CSR, shape (N, M), from which evidence is gathered.
     found
         What that gave. It stays as it is.
+    kept
+        What keeps the finished folds.
 
     Returns
     -------
@@ -57,8 +64,8 @@ def cross_fit(
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
     where = {"device": device, "engine": engine, "seed": seed, "batches": batches}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
-    for number in np.unique(fold[fold >= 0]):
-        cells = labelled[fold == number]
+
+    def without(cells: np.ndarray, checkpoint: Path | None) -> dict[str, np.ndarray]:
         shown = y.copy()
         shown[cells] = -1
         seen, neighbors = evidence, found.neighbors
@@ -66,9 +73,12 @@ def cross_fit(
             gathering = {"device": device, "seed": seed, "batches": batches}
             seen, neighbors = gather_evidence(expression, shown, n_labels, config, **gathering), None
         if p_sees_h or config.n_rounds:
-            again = fit(x, shown, n_labels, config, **where, evidence=seen)
-        else:
-            known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
-            again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
-        p[cells] = again.p[cells]
+            keeping = {"checkpoint": checkpoint, "fingerprint": kept.fingerprint}
+            return {"p": fit(x, shown, n_labels, config, **where, **keeping, evidence=seen).p[cells]}
+        known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
+        return {"p": refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells).p[cells]}
+
+    for number in np.unique(fold[fold >= 0]):
+        cells, name = labelled[fold == number], f"fold-{number}"
+        p[cells] = kept.arrays(name, partial(without, cells, kept.file(f"{name}-em")))["p"]
     return p

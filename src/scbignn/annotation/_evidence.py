@@ -75,6 +75,29 @@ class Evidence:
         """In what cells are neighbours: components and gene decisions side by side, each centred and of length 1."""
         return neighbor_points(self.components, self.gene_decisions)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields as arrays by name."""
+        views = self.views
+        return {
+            "gene_decisions": self.gene_decisions,
+            "cell_decisions": self.cell_decisions,
+            "scores": self.scores,
+            "n_components": np.array([self.n_components]),
+            "loadings": views.loadings,
+            "center": views.center,
+            "points_center": views.points_center,
+            **{f"gene.{name}": part for name, part in views.gene._asdict().items()},
+            **{f"cell.{name}": part for name, part in views.cell._asdict().items()},
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> Evidence:
+        """The inverse of :meth:`arrays`."""
+        machines = [Linear(arrays[f"{name}.weights"], arrays[f"{name}.bias"]) for name in ("gene", "cell")]
+        views = Views(arrays["loadings"], arrays["center"], *machines, arrays["points_center"])
+        decisions = arrays["gene_decisions"], arrays["cell_decisions"]
+        return cls(*decisions, arrays["scores"], int(arrays["n_components"][0]), views)
+
 
 def gather_evidence(
     x: sp.csr_matrix,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._files import Parts, read_parts, write_parts
+from .._hub import as_table, card, pull, push
 from .._training import below, prefixed
 from ..graph import Neighbors
 from ._anchor import Linear
@@ -115,6 +117,82 @@ class Model:
             There is something at `path`, and it is not to be overwritten, or is no saved model.
         """
         write_parts(path, "annotation", _parts(self), overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        private: bool = False,
+        commit_message: str = "Upload model",
+        endpoint: str | None = None,
+    ) -> str:
+        """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
+
+        Mind who may see it: a model holds the expression of its panel for every reference cell.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository; it is made if it does not exist.
+        token
+            Of a user who may write there; by default the one that `hf auth login` stored.
+        private
+            Of a new repository: whether others may not see it.
+        commit_message
+            What the hub's history says.
+        endpoint
+            Another hub than that of the environment variable `HF_ENDPOINT`, or https://huggingface.co.
+
+        Returns
+        -------
+        Address of the repository. ``scbignn.read_model("hf://owner/name")`` reads the model.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        PermissionError
+            The hub does not let you.
+        ValueError
+            `repo_id` is no name of a repository.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.save(path)
+            (path / "README.md").write_text(model_card(self, repo_id), encoding="utf-8")
+            return push(path, repo_id, token=token, private=private, message=commit_message, endpoint=endpoint)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, revision: str | None = None, *, token: str | None = None, endpoint: str | None = None
+    ) -> Model:
+        """Read a model from the Hugging Face Hub. Only its two files are downloaded, and nothing is run.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository.
+        revision
+            Branch, tag or commit; by default the newest state.
+        token, endpoint
+            As in :meth:`push_to_hub`.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached, and the model was not read before.
+        FileNotFoundError
+            There is no such repository or revision, or you may not see it.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        ValueError
+            `repo_id` is no name of a repository, or what is there is no such model, one of a newer version, or one that
+            is incomplete or was changed.
+        """
+        return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
 
     def __repr__(self) -> str:
         n_cells, (n_genes, n_panel) = len(self.reference.y), (len(self.genes), len(self.panel))
@@ -228,6 +306,54 @@ def model_of(
         trust=trust,
         colors=colors,
         about=about or {},
+    )
+
+
+def model_card(model: Model, repo_id: str) -> str:
+    """What a repository says of the model, in Markdown."""
+    n_cells, about, changed = len(model.reference.y), model.about, model.config.to_dict()
+    default = Config().to_dict()
+    counts = np.bincount(model.reference.y[model.reference.y >= 0], minlength=len(model.labels))
+    sections = {
+        "Use": f"```python\nscbignn.tl.predict(query, model)  # {len(model.genes):,} genes, matched by name\n```",
+        "Labels": as_table(dict(zip(model.labels, counts.tolist(), strict=True)), "label", "labelled reference cells"),
+        "Genes": f"{len(model.genes):,}, such as {', '.join(model.genes[model.panel[:10]])}.",
+        "Confidence": _confidence(model),
+        "Config": as_table({name: value for name, value in changed.items() if value != default[name]}, "field", "value")
+        if changed != default
+        else "The default.",
+        "Where it comes from": as_table(
+            {
+                "reference cells": f"{n_cells:,}",
+                "label column": about.get("labels_key"),
+                "batch column": about.get("batch_key"),
+                "expression": about.get("expression"),
+                "seed": about.get("seed"),
+                "sha256 of the expression": about.get("data"),
+                **about.get("versions", {}),
+            },
+            "what",
+            "",
+        ),
+        "Privacy": "No counts and no cell names are in it, but of every reference cell its label, the normalised "
+        "expression of the panel and principal components.",
+    }
+    what = (
+        f"Labels single cells with one of {len(model.labels)} labels, by scBiGNN "
+        "([arXiv 2312.10310](https://arxiv.org/abs/2312.10310))."
+    )
+    return card(repo_id, what, ["single-cell", "scRNA-seq", "cell-type-annotation"], sections)
+
+
+def _confidence(model: Model) -> str:
+    if model.trust is None:
+        return "Not calibrated: the model was not cross-fitted."
+    calibration = model.trust.calibration
+    by_batch = calibration.held_out == "batches"
+    how = "whose whole batch was hidden" if by_batch else "whose label was hidden; that is no promise across batches"
+    return (
+        f"Calibrated on {sum(calibration.before.n_cells):,} labelled cells {how}. Expected calibration error "
+        f"{calibration.before.ece:.4f} before, {calibration.after.ece:.4f} after."
     )
 
 

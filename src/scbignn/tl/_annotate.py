@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
 from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
+from .._training import remove_checkpoints
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate
@@ -43,7 +44,7 @@ def annotate(
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Label cells from labelled ones by scBiGNN (arXiv 2312.10310).
@@ -106,9 +107,10 @@ def annotate(
     rng
         Seed or generator. On one machine's CPU the same seed gives bit-identical results. Global random states are
         neither read nor changed.
-    checkpoint
-        File that keeps the run while it trains: started again with the same arguments after an interruption, it goes
-        on from there, to the same result. The file is removed at the end.
+    checkpoint_dir
+        Folder that keeps the run while it goes on: started again with the same arguments after an interruption, it goes
+        on from there, to the same result. A killed process loses one linear machine, one minute of training or one fold
+        at most. The folder is made if need be, and emptied of the run at the end.
     copy
         Return an annotated copy instead of annotating `adata`.
 
@@ -197,7 +199,7 @@ def annotate(
                 device=device,
                 backend=backend,
                 rng=rng,
-                checkpoint=checkpoint,
+                checkpoint_dir=checkpoint_dir,
             )
         return predict(
             adata,
@@ -234,7 +236,7 @@ def annotate(
         device=device,
         backend=backend,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
         reject=reject,
         false_rejection_rate=false_rejection_rate,
     )
@@ -249,8 +251,7 @@ def annotate(
         key_added=key_added,
     )
     write_slots(target, slots)
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+    remove_checkpoints(learned.checkpoint_dir)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("annotate: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None

@@ -17,7 +17,7 @@ from natsort import natsorted
 from .._adata import Slot, label_colors, write_slots
 from .._check import Labels, batch_column, check_anndata, check_free, some
 from .._keys import CrossValidationKeys
-from .._training import progress_bar
+from .._training import progress_bar, remove_checkpoints
 from ..annotation import Config, deal_folds, validation_tables
 from ..annotation import cross_validate as cross_validate_cells
 from ._learn import prepare, run_params
@@ -38,7 +38,7 @@ def cross_validate(
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
 ) -> None:
     """How well :func:`scbignn.tl.annotate` recovers labels that it is not shown, on your own data.
 
@@ -62,9 +62,9 @@ def cross_validate(
         As in :func:`scbignn.tl.annotate`. Unlabelled cells are in sight in every fold.
     key_added
         Name from which all slots below are derived.
-    checkpoint
-        File that keeps finished folds; beside it, one keeps the fold that is running. Started again with the same
-        arguments after an interruption, the run goes on from there, to the same result. Both are removed at the end.
+    checkpoint_dir
+        Folder that keeps finished folds; in it, one keeps the fold that is running. Started again with the same
+        arguments after an interruption, the run goes on from there, to the same result. It is emptied at the end.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def cross_validate(
         device=device,
         backend=backend,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
     )
     labels = start.labels
     batches = None
@@ -132,7 +132,7 @@ def cross_validate(
             seed=start.seed,
             progress=bar,
             batches=batches,
-            checkpoint=start.checkpoint,
+            checkpoint_dir=start.checkpoint_dir,
             fingerprint=start.fingerprint,
         )
     tables = validation_tables(found, labels.codes, labels.names, folds, adata.var_names)
@@ -154,8 +154,7 @@ def cross_validate(
         Slot("uns", keys.colors, label_colors(adata, labels_key, labels.names)),
     ]
     write_slots(adata, slots)
-    if start.checkpoint is not None:
-        start.checkpoint.unlink(missing_ok=True)
+    remove_checkpoints(start.checkpoint_dir)
     logger.info(
         "cross_validate: done in %.1f s; accuracy %.4f, macro-F1 %.4f on the mean of %d folds; wrote %s",
         time.perf_counter() - begin,

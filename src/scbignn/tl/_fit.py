@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from .._adata import label_colors
 from .._check import check_type, gene_names, some
+from .._training import remove_checkpoints
 from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
 
@@ -33,7 +34,7 @@ def fit(
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
 ) -> Model:
     """Train scBiGNN (arXiv 2312.10310) on a labelled reference, to label other cells with :func:`scbignn.tl.predict`.
 
@@ -55,7 +56,7 @@ def fit(
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
         counts, and genes without one are left out. Default: `adata.var_names`.
-    n_top_genes, n_neighbors, config, device, backend, rng, checkpoint
+    n_top_genes, n_neighbors, config, device, backend, rng, checkpoint_dir
         As in :func:`scbignn.tl.annotate`.
 
     Returns
@@ -98,7 +99,8 @@ def fit(
         device=device,
         backend=backend,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
+        hashed=True,
     )
     about = {
         "labels_key": labels_key,
@@ -117,8 +119,7 @@ def fit(
     model = model_of(
         learned.found, genes, learned.labels.names, trust=trust, batches=learned.batches, colors=colors, about=about
     )
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+    remove_checkpoints(learned.checkpoint_dir)
     logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)
     return model
 

@@ -22,7 +22,7 @@ from .._check import (
     Labels,
     check_anndata,
     check_n_neighbors,
-    checkpoint_path,
+    checkpoint_folder,
     generator_of,
     read_batches,
     read_labels,
@@ -47,9 +47,9 @@ class Prepared(NamedTuple):
     device: torch.device
     engine: Engine
     seed: int
-    checkpoint: Path | None
+    checkpoint_dir: Path | None
     fingerprint: dict[str, Any]
-    """What a checkpoint must agree on besides config and seed."""
+    """What a checkpoint must agree on besides config and seed; empty where nobody asks."""
     batches: Batches | None
 
 
@@ -65,6 +65,7 @@ class Learned(NamedTuple):
     fingerprint: dict[str, Any]
     batches: np.ndarray | None
     """(N,) codes."""
+    checkpoint_dir: Path | None
 
 
 def prepare(
@@ -79,18 +80,22 @@ def prepare(
     device: str,
     backend: str,
     rng: int | np.random.Generator,
-    checkpoint: str | Path | None,
+    checkpoint_dir: str | Path | None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
     batch_key: str | None = None,
+    hashed: bool = False,
 ) -> Prepared:
-    """Check everything, and read; `verb` is what the log calls the run."""
+    """Check everything, and read; `verb` is what the log calls the run.
+
+    The data are hashed for checkpoints, or where they are to be `hashed` in any case.
+    """
     check_anndata(adata)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     batches = read_batches(adata, batch_key, labels)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
-    checkpoint = checkpoint_path(checkpoint)
+    folder = checkpoint_folder(checkpoint_dir)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
     x, expression = read_expression(adata, layer)
@@ -105,11 +110,10 @@ def prepare(
         torch_device,
         engine,
     )
-    fingerprint = _fingerprint(x, labels)
     if batches is not None:
-        logger.info("%s: %d batches in obs[%r]", verb, len(batches.names), batch_key)
-        fingerprint["batches"] = hashlib.sha256(batches.codes).hexdigest()
-    return Prepared(x, labels, expression, config, torch_device, engine, seed, checkpoint, fingerprint, batches)
+        logger.info("%s: %d batches in adata.obs[%r]", verb, len(batches.names), batch_key)
+    fingerprint = _fingerprint(x, labels, batches) if hashed or folder is not None else {}
+    return Prepared(x, labels, expression, config, torch_device, engine, seed, folder, fingerprint, batches)
 
 
 def learn(
@@ -139,13 +143,13 @@ def learn(
         seed=start.seed,
         batches=codes,
         unseen_batches=not of_its_own or _mostly_unseen(start.labels.codes, codes),
-        checkpoint=start.checkpoint,
+        checkpoint_dir=start.checkpoint_dir,
         fingerprint=start.fingerprint,
     )
     params = run_params(start, labels_key, arguments["unlabeled_category"]) | {"config": found.config.to_dict()}
     if batch_key is not None:
         params["batch_key"] = batch_key
-    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint, codes)
+    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint, codes, start.checkpoint_dir)
 
 
 def _mostly_unseen(labels: np.ndarray, batches: np.ndarray | None) -> bool:
@@ -225,9 +229,15 @@ def choose(device: str, backend: str) -> tuple[torch.device, Engine]:
     return torch_device, choose_engine(settings.backend if backend == "auto" else backend, torch_device)
 
 
-def _fingerprint(x: sp.csr_matrix, labels: Labels) -> dict[str, Any]:
+def _fingerprint(x: sp.csr_matrix, labels: Labels, batches: Batches | None) -> dict[str, Any]:
     digest = hashlib.sha256()
     for part in (x.indptr, x.indices, x.data):
         digest.update(np.ascontiguousarray(part))
     codes = hashlib.sha256(labels.codes).hexdigest()
-    return {"expression": digest.hexdigest(), "labels": [codes, *labels.names], "version": version("scbignn")}
+    of_batches = None if batches is None else hashlib.sha256(batches.codes).hexdigest()
+    return {
+        "expression": digest.hexdigest(),
+        "labels": [codes, *labels.names],
+        "batches": of_batches,
+        "version": version("scbignn"),
+    }
