@@ -12,6 +12,7 @@ import scbignn
 from scbignn._hub import as_table, card, pull, push
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
+pytest.importorskip("huggingface_hub.constants")
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,15 @@ def shared(hub, model):
     return hub
 
 
+def by_default(hub, monkeypatch):
+    """What the environment variable HF_ENDPOINT would have done before the import."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
 def test_there_and_back(shared, model, query, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", shared.url)
+    by_default(shared, monkeypatch)
     found = [scbignn.annotation.Model.from_hub("lab/blood"), scbignn.read_model("hf://lab/blood")]
     scbignn.tl.predict(query, model, mode="inductive")
     for number, again in enumerate(found):
@@ -89,7 +97,7 @@ def test_pushed_twice_the_newer_is_read_and_the_older_by_its_commit(hub, model, 
         model.about["note"] = name
         model.push_to_hub("lab/blood", endpoint=hub.url)
     del model.about["note"]
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    by_default(hub, monkeypatch)
     first = hub.shas("lab/blood")[1]
     assert scbignn.read_model("hf://lab/blood").about["note"] == "Two"
     assert scbignn.read_model(f"hf://lab/blood@{first}").about["note"] == "One"

@@ -104,6 +104,8 @@ def _plain(value: object) -> str:
 def _hub() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
     except ModuleNotFoundError as error:
         msg = 'sharing models needs the package huggingface_hub. Install it with: pip install "scbignn[hub]"'
         raise ModuleNotFoundError(msg) from error

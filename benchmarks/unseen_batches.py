@@ -1,6 +1,6 @@
 """Leave one batch out, and label it by the others: is it worth telling scBiGNN which batch a reference cell is of?
 
-    python benchmarks/batches.py --data DIR [--sets ...] [--told ...] [--seeds 0] [--threads 1] [--json OUT]
+    python benchmarks/unseen_batches.py --data DIR [--sets ...] [--told ...] [--seeds 0] [--threads 1] [--json OUT]
 
 Beside accuracy, macro-F1 and expected calibration error: the share of cells that is rejected at an asked rate of 5 %, all
 of them being of types that the reference has. Query cells of other types are left out. `planted` is `baron_mouse` in three
