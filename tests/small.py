@@ -18,6 +18,7 @@ _TINY = {
     "n_top_genes": 12,
     "gene_panel": "variance",
     "top_genes_from": "all",
+    "genes_within_batches": True,
     "target_sum": 1e4,
     "unit_rows": False,
     "anchor": False,
@@ -40,6 +41,7 @@ _TINY = {
     "graph_from": "h",
     "n_neighbors": 3,
     "symmetric_graph": False,
+    "balanced_graph": False,
     "self_loops": False,
     "n_cell_layers": 2,
     "n_rounds": 1,
@@ -65,6 +67,7 @@ _TINY = {
     "batch_size": 8,
     "validation_fraction": 0.2,
     "cross_fit_folds": 0,
+    "cross_fit_batches": True,
     "min_count": 1,
 }
 

@@ -16,6 +16,7 @@ FLOORS = {
     "_agreement": 0,
     "_files": 0,
     "_h5ad": 0,
+    "_hub": 1,
     "_keys": 0,
     "_log": 0,
     "_expression": 0,

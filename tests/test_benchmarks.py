@@ -21,6 +21,7 @@ import rejection
 import scipy.sparse as sp
 import stability
 import transfer
+import unseen_batches
 from anndata import AnnData
 from rivals import APART, NAMES, _apart, rival
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -454,3 +455,24 @@ def test_stability_counts_genes_by_the_lists_that_hold_them():
     assert row["in_more_than_one"] == len(lists[1] | (lists[0] & lists[1]))
     assert f"| tiny, 3 folds | attention | {row['panel']:.2f} | {row['spearman']:.2f} |" in stability.table([row])
     assert "3 folds, `Config.paper()` |" in stability.table([row | {"over": "paper"}])
+
+
+def test_planted_batches_differ_in_the_share_of_a_gene_that_is_kept():
+    counts = sp.csr_matrix(np.full((90, 5), 200), dtype=np.float32)
+    adata = AnnData(counts, pd.DataFrame({"cell_type": ["a", "b", "c"] * 30}, index=[f"cell {n}" for n in range(90)]))
+    found = unseen_batches.planted(adata, 3, np.random.default_rng(0))
+    assert sorted(found.obs["sample"].unique()) == ["part 0", "part 1", "part 2"]
+    x = found.X.toarray()
+    assert x.max() <= 200
+    for part in found.obs["sample"].unique():
+        own = x[(found.obs["sample"] == part).to_numpy()]
+        assert (own.std(0) < 10).all()  # binomial, with one share for the whole batch
+    means = np.stack([x[(found.obs["sample"] == part).to_numpy()].mean(0) for part in found.obs["sample"].unique()])
+    assert np.ptp(means, axis=0).max() > 30
+
+
+def test_means_over_batches_of_what_a_reference_was_told():
+    row = {"set": "kang", "mode": "inductive", "told": "nothing", "rejected": 0.1, "seconds": 2.0}
+    rows = [{**row, "accuracy": value, "macro_f1": value / 2, "ece": 0.02} for value in (0.8, 0.9)]
+    *_, line = unseen_batches.table(rows).splitlines()
+    assert line == "| kang | inductive | nothing | 0.8500 / 0.4250 | 0.0200 | 0.100 | 2 |"

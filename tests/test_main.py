@@ -61,7 +61,8 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
         "--device": "cpu",
         "--backend": "torch",
         "--seed": 7,
-        "--checkpoint": checkpoint,
+        "--batch-key": "donor",
+        "--checkpoint-dir": checkpoint,
     }
     assert main(["annotate", str(source), *(str(part) for option in options.items() for part in option)]) == 0
     assert seen.pop("reference").n_obs == anndata.read_h5ad(source).n_obs
@@ -76,7 +77,8 @@ def test_every_option_reaches_the_function(source, tmp_path, monkeypatch):
         "device": "cpu",
         "backend": "torch",
         "rng": 7,
-        "checkpoint": checkpoint,
+        "batch_key": "donor",
+        "checkpoint_dir": checkpoint,
     }
 
 
@@ -189,7 +191,7 @@ def test_bad_input_gives_one_line_whatever_is_logged(adata, tmp_path, monkeypatc
         monkeypatch.setattr("scbignn.graph._mean._import_dgl", functools.partial(__import__, "no_such_module"))
     else:
         (tmp_path / "notes.txt").write_text("mine")
-        arguments = ["--checkpoint", "notes.txt"]
+        arguments = ["--checkpoint-dir", "notes.txt"]
     assert main(["annotate", "in.h5ad", "--labels-key", "cell_type", "-o", "out.h5ad", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -339,7 +339,7 @@ def test_another_fingerprint_is_refused_and_the_file_left_alone(path, changes, n
     known = {"rng": 1, "config": {"width": 4}, "data": "a"}
     keeper(path, **known).finish_stage({"w": torch.ones(1)}, [])
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"differs from this one in {named}\. Name another file"):
+    with pytest.raises(ValueError, match=rf"differs from this one in {named}\. Name another folder"):
         keeper(path, **{**known, **changes})
     assert path.read_bytes() == before
 

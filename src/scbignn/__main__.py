@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("input", type=Path, help="h5ad file with counts or log1p values")
     annotate.add_argument("--labels-key", required=True, help="column of obs with the known labels")
     annotate.add_argument("--reference", type=Path, help="h5ad file with the labelled cells, if not those of INPUT")
+    annotate.add_argument("--batch-key", help="column of obs of the labelled cells' file with batches")
     annotate.add_argument(
         "--mode", default="transductive", help="with a reference: transductive, or inductive for each cell by itself"
     )
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     annotate.add_argument("--backend", default="auto", choices=["auto", "dgl", "torch"], help="cell graph engine")
     annotate.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    annotate.add_argument("--checkpoint", type=Path, help="file that keeps the run, to go on after an interruption")
+    annotate.add_argument("--checkpoint-dir", type=Path, help="folder that keeps the run, to go on after a kill")
     annotate.set_defaults(run=_annotate)
 
     cluster = commands.add_parser("cluster", parents=[common], help="cluster the cells of an h5ad file")
@@ -160,6 +161,7 @@ def _annotate(options: argparse.Namespace) -> int:
         adata,
         options.labels_key,
         reference=reference,
+        batch_key=options.batch_key,
         mode=options.mode,
         gene_symbols=options.gene_symbols,
         false_rejection_rate=options.false_rejection_rate,
@@ -169,7 +171,7 @@ def _annotate(options: argparse.Namespace) -> int:
         device=options.device,
         backend=options.backend,
         rng=options.seed,
-        checkpoint=options.checkpoint,
+        checkpoint_dir=options.checkpoint_dir,
     )
     if is_first():  # of the processes that torchrun started
         adata.write_h5ad(options.output)

@@ -224,7 +224,8 @@ def prediction_slots(
 ) -> list[Slot]:
     """Everything that `tl.predict` writes; its docstring says what each slot holds. `neighbors` are the learned graph."""
     keys = AnnotationKeys(key_added)
-    rejection = reject(found, model.trust, false_rejection_rate)
+    together = about["mode"] == "transductive"
+    rejection = reject(found, model.trust, false_rejection_rate, together=together)
     missing = model.genes[match.positions < 0]
     record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
     about = {
@@ -261,9 +262,15 @@ class Rejection(NamedTuple):
 
 
 def reject(
-    found: Prediction, trust: Trust | None, false_rejection_rate: float | Literal["auto"] | None
+    found: Prediction,
+    trust: Trust | None,
+    false_rejection_rate: float | Literal["auto"] | None,
+    *,
+    together: bool = False,
 ) -> Rejection | None:
     """The cells to call unknown so that at most this share of known ones is; None where none is to be.
+
+    `together` says whether their scores are of cells moved by what they have in common.
 
     Raises
     ------
@@ -278,7 +285,7 @@ def reject(
             "cells, or leave out reject and false_rejection_rate."
         )
         raise ValueError(msg)
-    thresholds = trust.thresholds(false_rejection_rate)
+    thresholds = trust.thresholds(false_rejection_rate, together=together)
     return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
 
 

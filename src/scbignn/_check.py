@@ -76,6 +76,16 @@ class Labels:
     """Labels in natural order; `codes` counts in it."""
 
 
+@dataclass(frozen=True)
+class Batches:
+    """A batch column as codes."""
+
+    codes: np.ndarray
+    """int64, shape (n_obs,)."""
+    names: list[str]
+    """Batches in natural order; `codes` counts in it."""
+
+
 def check_type(adata: AnnData) -> None:
     """An AnnData, of whatever content."""
     if not isinstance(adata, AnnData):
@@ -128,25 +138,26 @@ def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def checkpoint_path(checkpoint: str | Path | None) -> Path | None:
-    """A file that can be written, as far as its name tells.
+def checkpoint_folder(checkpoint_dir: str | Path | None) -> Path | None:
+    """A folder that is there or can be made, as far as its name tells.
 
     Raises
     ------
     TypeError
         It is no path.
     ValueError
-        It would lie in a file instead of a folder.
+        It is a file, or would lie in one.
     """
-    if checkpoint is None:
+    if checkpoint_dir is None:
         return None
-    if not isinstance(checkpoint, (str, os.PathLike)):
-        msg = f"checkpoint is {checkpoint!r}. Pass the name of a file."
+    if not isinstance(checkpoint_dir, (str, os.PathLike)):
+        msg = f"checkpoint_dir is {checkpoint_dir!r}. Pass the name of a folder."
         raise TypeError(msg)
-    path = Path(checkpoint)
-    folder = next(folder for folder in path.absolute().parents if folder.exists())
-    if not folder.is_dir():
-        msg = f"checkpoint={str(checkpoint)!r} would lie in a file, {folder}. Name a file in another folder."
+    path = Path(checkpoint_dir)
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        what = "is a file" if there == path.absolute() else f"would lie in a file, {there}"
+        msg = f"checkpoint_dir={str(checkpoint_dir)!r} {what}. Name another folder."
         raise ValueError(msg)
     return path
 
@@ -239,6 +250,70 @@ def read_labels(
     if once:
         logger.warning("%d labels occur on one cell only (%s): expect little of them", len(once), some(once))
     return Labels(codes, names)
+
+
+def read_batches(adata: AnnData, batch_key: str | None, labels: Labels) -> Batches | None:
+    """The batch column; None where none is asked for, or where all cells are of one batch.
+
+    Raises
+    ------
+    KeyError
+        There is no such column.
+    ValueError
+        Cells lack a batch, or the column holds no batches.
+    """
+    if batch_key is None:
+        return None
+    column = batch_column(adata, batch_key)
+    lacking = adata.obs_names[column.isna().to_numpy()]
+    if len(lacking):
+        where = f"adata.obs[{batch_key!r}]"
+        msg = (
+            f"{counted(len(lacking), 'cell')} without a batch in {where} ({some(lacking)}). Name it: "
+            f'{where} = {where}.astype(object).fillna("missing").'
+        )
+        raise ValueError(msg)
+    strings = column.astype(object).map(_as_string).to_numpy()
+    names = natsorted(set(strings))
+    if len(names) > max(10, len(strings) / 2):
+        msg = (
+            f"adata.obs[{batch_key!r}] holds {len(names)} different values on {len(strings)} cells: names or measurements "
+            "rather than batches. Pass the column that holds batches as batch_key."
+        )
+        raise ValueError(msg)
+    if len(names) == 1:
+        logger.warning("all cells are of one batch in obs[%r], %r: batch_key changes nothing", batch_key, names[0])
+        return None
+    codes = pd.Categorical(strings, categories=names).codes.astype(np.int64)
+    known = labels.codes >= 0
+    if len(np.unique(codes[known])) > 1:
+        alone = [
+            name for code, name in enumerate(labels.names) if len(np.unique(codes[known & (labels.codes == code)])) == 1
+        ]
+        if alone:
+            logger.warning(
+                "%s in one batch only (%s): how sure one may be of them in another cannot be told",
+                counted(len(alone), "label"),
+                some(alone),
+            )
+    return Batches(codes, names)
+
+
+def batch_column(adata: AnnData, batch_key: str) -> pd.Series:
+    """The one column of that name.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    ValueError
+        There are several.
+    """
+    column = pick_column(adata.obs, batch_key, "batch_key")
+    if isinstance(column, pd.DataFrame):
+        msg = f"adata.obs has {column.shape[1]} columns named {batch_key!r}. Rename all but one."
+        raise ValueError(msg)
+    return column
 
 
 def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "adata.obs") -> pd.Series | pd.DataFrame:

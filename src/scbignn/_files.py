@@ -16,6 +16,8 @@ from torch import Tensor
 #: The form that this version writes, and the newest that it reads.
 _FORMAT = 1
 _TENSORS, _ABOUT = "model.safetensors", "model.json"
+#: All that a saved model consists of.
+FILES = (_ABOUT, _TENSORS)
 
 
 class Parts(NamedTuple):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import annotation, clustering
 from ._files import kind_of
+from ._hub import SCHEME, pull_address
 
 
 def read_model(path: str | Path) -> annotation.Model | clustering.Model:
@@ -14,7 +15,8 @@ def read_model(path: str | Path) -> annotation.Model | clustering.Model:
     Parameters
     ----------
     path
-        The folder.
+        The folder, or a repository of the Hugging Face Hub: "hf://owner/name", or "hf://owner/name@revision". That needs
+        the extra `scbignn[hub]`; a model that was read before is found without a connection.
 
     Returns
     -------
@@ -22,11 +24,17 @@ def read_model(path: str | Path) -> annotation.Model | clustering.Model:
 
     Raises
     ------
+    ConnectionError
+        The hub cannot be reached.
     FileNotFoundError
-        There is no such folder.
+        There is no such folder or repository.
+    ModuleNotFoundError
+        huggingface_hub is not installed.
     ValueError
         It holds no model of scbignn, one of a newer version, or one that is incomplete or was changed.
     """
+    if isinstance(path, str) and path.startswith(SCHEME):
+        path = pull_address(path)
     if kind_of(path) == "clustering":
         return clustering.read_model(path)
     return annotation.read_model(path)

@@ -7,10 +7,12 @@ import math
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -300,16 +302,98 @@ class Keeper:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
                 state = tensors["generator"]
         except Exception as error:
-            msg = f"{path} is not a checkpoint of scbignn. Name another file with checkpoint=, or remove this one."
-            raise ValueError(msg) from error
-        changed = [key for key, value in self._fingerprint.items() if fingerprint.get(key) != value]
-        if changed:
-            msg = (
-                f"{path} holds a run that differs from this one in {', '.join(changed)}. "
-                "Name another file with checkpoint=, or remove this one."
-            )
-            raise ValueError(msg)
+            raise ValueError(_no_checkpoint(path)) from error
+        _check_fingerprint(path, fingerprint, self._fingerprint)
         self.finished = below(tensors, "finished")
         self._generator.set_state(state)
         if rows:
             self._interrupted = Stage(below(tensors, "stage"), rows)
+
+
+def _check_fingerprint(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    changed = [key for key, value in wanted.items() if found.get(key) != value]
+    if changed:
+        msg = (
+            f"{path} holds a run that differs from this one in {', '.join(changed)}. "
+            "Name another folder with checkpoint_dir=, or remove this file."
+        )
+        raise ValueError(msg)
+
+
+def _no_checkpoint(path: Path) -> str:
+    return f"{path} is not a checkpoint of scbignn. Name another folder with checkpoint_dir=, or remove this file."
+
+
+#: How the names of the files of a run begin.
+_PREFIX = "scbignn-"
+
+
+class Checkpoints:
+    """The folder that keeps the parts of a run, one file each; without a folder nothing is kept.
+
+    Parameters
+    ----------
+    folder
+        It is made when the first file is written. Files of others in it are left alone.
+    fingerprint
+        What the run depends on.
+    writes
+        Whether files are written, or only read, because another process writes them.
+
+    Raises
+    ------
+    ValueError
+        The folder holds another run, or a file that has the name of a checkpoint and is none.
+    """
+
+    def __init__(self, folder: Path | None, fingerprint: dict[str, Any], *, writes: bool = True) -> None:
+        self.folder, self.fingerprint, self._writes = folder, json.loads(json.dumps(fingerprint)), writes
+        #: What an earlier run has left.
+        self.found = _checkpoints_in(folder, "safetensors")
+        for path in self.found:
+            try:
+                with safe_open(path, "pt") as file:
+                    found = json.loads(file.metadata()["scbignn"])["fingerprint"]
+            except Exception as error:
+                raise ValueError(_no_checkpoint(path)) from error
+            _check_fingerprint(path, found, self.fingerprint)
+
+    def file(self, name: str) -> Path | None:
+        """Where a part is kept; None without a folder."""
+        return None if self.folder is None else self.folder / f"{_PREFIX}{name}.safetensors"
+
+    def within(self, name: str) -> Path | None:
+        """A folder in the folder, for a run that is part of this one."""
+        return None if self.folder is None else self.folder / name
+
+    def arrays(self, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What `compute` gives, which is called only where no earlier run has kept it; contiguous in memory."""
+        path = self.file(name)
+        if path in self.found:  # what another process of this run writes meanwhile is not read
+            kept = Keeper(path, self.fingerprint, torch.Generator()).finished
+            return {key: value.numpy() for key, value in kept.items()}
+        # Sums depend on the order in memory: it is the same whether arrays were kept or not.
+        found = {key: np.ascontiguousarray(value) for key, value in compute().items()}
+        if path is not None and self._writes:
+            path.unlink(missing_ok=True)
+            keeper = Keeper(path, self.fingerprint, torch.Generator())
+            keeper.finish_stage({key: torch.from_numpy(value) for key, value in found.items()}, [])
+        return found
+
+
+def remove_checkpoints(folder: Path | None) -> None:
+    """Remove the files that a finished run has kept, and the folder, if nothing else is in it."""
+    if folder is None or not folder.is_dir():
+        return
+    for path in _checkpoints_in(folder, "*"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # others are in it, or another process was faster
+        folder.rmdir()
+
+
+def _checkpoints_in(folder: Path | None, suffix: str) -> list[Path]:
+    return [] if folder is None else sorted(folder.glob(f"{_PREFIX}*.{suffix}"))
+
+
+#: Keeps nothing.
+NOTHING = Checkpoints(None, {})

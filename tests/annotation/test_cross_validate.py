@@ -120,20 +120,20 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path, monkeypatch, at
     whole, path, calls = run(FAST, x, y, fold), tmp_path / "run", []
 
     def interrupted(*arguments, **where):
-        calls.append(where["checkpoint"])
+        calls.append(where["checkpoint_dir"])
         if len(calls) == at + 1:
             raise Stop
         return annotate_cells(*arguments, **where)
 
     monkeypatch.setattr(_cross_validate, "annotate_cells", interrupted)
     with pytest.raises(Stop):
-        run(FAST, x, y, fold, checkpoint=path)
+        run(FAST, x, y, fold, checkpoint_dir=path)
     calls[:] = [None] * 99
-    found = run(FAST, x, y, fold, checkpoint=path)
+    found = run(FAST, x, y, fold, checkpoint_dir=path)
     assert len(calls) == 99 + 3 - at
     for part, other in zip(found, whole, strict=True):
         for one, same in zip(part, other, strict=True):
             np.testing.assert_array_equal(one, same)
-    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert [file.name for file in path.iterdir()] == ["scbignn-folds.safetensors"]
     with pytest.raises(ValueError, match="differs from this one in fold"):
-        run(FAST, x, y, np.roll(fold, 1), checkpoint=path)
+        run(FAST, x, y, np.roll(fold, 1), checkpoint_dir=path)

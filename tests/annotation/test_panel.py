@@ -67,3 +67,45 @@ def test_genes_that_do_not_vary_come_last_and_unexpressed_ones_never():
     np.testing.assert_array_equal(top_label_genes(x, y, 12), np.arange(4, 16))
     np.testing.assert_array_equal(top_label_genes(x, y, 13), [0, *range(4, 16)])
     np.testing.assert_array_equal(top_label_genes(x, y, 100), [0, 1, *range(4, 16)])
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def test_a_gene_that_differs_between_batches_only_tells_nothing():
+    """Most cells of a label are of one batch, so the gene tells labels apart over all cells, and not within batches."""
+    rng = np.random.default_rng(0)
+    batch = np.repeat([0, 1], 60)
+    y = np.where(rng.random(120) < np.where(batch == 0, 0.9, 0.1), 0, 1)
+    x = rng.normal(1, 0.1, size=(120, 8)).clip(0.01)
+    x[:, 3] += 5 * batch
+    x[:, 5] += 0.3 * y
+    x = sp.csr_matrix(x, dtype=np.float32)
+    assert top_label_genes(x, y, 1).tolist() == [3]
+    assert top_label_genes(x, y, 1, batch).tolist() == [5]
+    assert top_variance_genes(x, 1).tolist() == [3]
+    assert top_variance_genes(x, 1, batch).tolist() == [5]
+
+
+def test_t_within_batches_is_summed_with_its_sign():
+    rng = np.random.default_rng(1)
+    batch, y = np.repeat([0, 1], 30), np.arange(60) % 2
+    x = rng.normal(1, 0.1, size=(60, 4)).clip(0.01)
+    x[:, 1] += np.where(batch == 0, 1, -1) * y * 0.5  # up in one, down in the other
+    x[:, 2] += 0.2 * y
+    assert top_label_genes(sp.csr_matrix(x, dtype=np.float32), y, 1, batch).tolist() == [2]
+
+
+def test_labels_that_share_no_batch_are_ranked_over_all_cells():
+    rng = np.random.default_rng(2)
+    y = np.repeat([0, 1], 20)
+    x = sp.csr_matrix(rng.random((40, 6)) + 0.01, dtype=np.float32)
+    np.testing.assert_array_equal(top_label_genes(x, y, 3, y), top_label_genes(x, y, 3))
+
+
+def test_one_batch_is_no_batch():
+    rng = np.random.default_rng(3)
+    x, y = sp.csr_matrix(rng.random((40, 6)) + 0.01, dtype=np.float32), np.arange(40) % 4 - 1
+    for batches in (np.zeros(40), np.where(y < 0, np.arange(40), 0)):
+        np.testing.assert_array_equal(top_label_genes(x, y, 3, batches), top_label_genes(x, y, 3))
+    np.testing.assert_array_equal(top_variance_genes(x, 3, np.zeros(40)), top_variance_genes(x, 3))

@@ -6,8 +6,9 @@ import pytest
 import scipy.sparse as sp
 from small import CPU, tiny
 
-from scbignn.annotation import Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
+from scbignn.annotation import ByBatch, Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
 from scbignn.annotation._anchor import deal_folds
+from scbignn.annotation._evidence import principal
 from scbignn.graph import nearest_neighbors
 
 N, C = 120, 3
@@ -32,6 +33,7 @@ def found():
         evidence=evidence,
         expression=sp.csr_matrix(np.hstack([components, rng.normal(size=(N, 3)) / 10]), dtype=np.float32),
         cross_fitted=cross_fitted,
+        by_batch=None,
         fit=SimpleNamespace(neighbors=neighbors),
         config=tiny(anchor_refits=0, cross_fit_folds=3),
     )
@@ -164,3 +166,67 @@ def test_nothing_of_the_run_is_changed(found):
     with pytest.raises(dataclasses.FrozenInstanceError):
         trust.shapes = None
     assert isinstance(trust, Trust)
+
+
+# --- batch by batch -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_batch(found):
+    """Four batches in two folds; the third and fourth lie elsewhere."""
+    rng = np.random.default_rng(1)
+    batches = np.arange(N) % 4
+    fold = np.where((found.y >= 0) & np.isfinite(found.cross_fitted).all(1), batches // 2, -1)
+    decisions = np.where(fold[:, None] >= 0, rng.normal(size=(N, C)), np.nan).astype(np.float32)
+    moved = found.expression.toarray() + 4 * (batches[:, None] >= 2)
+    told = ByBatch(found.cross_fitted, decisions, fold, batches)
+    return changed(found, by_batch=told, expression=sp.csr_matrix(moved, dtype=np.float32))
+
+
+def test_by_batch_the_calibration_weighs_and_holds_out_batches(by_batch, known):
+    trust, _ = trust_of(by_batch, of_its_own=False, seed=0)
+    y, p, batches = by_batch.y[known], by_batch.cross_fitted[known], by_batch.by_batch.batches[known]
+    assert trust.calibration == calibrate(p, y, batches, seed=0)
+    assert trust.calibration.held_out == "batches"
+
+
+def test_by_batch_scores_of_a_query_know_nothing_of_the_fold(by_batch, known):
+    trust, score = trust_of(by_batch, of_its_own=False, seed=0)
+    told, y = by_batch.by_batch, by_batch.y
+    expected, together = np.full((2, N), np.nan)
+    for number in (0, 1):
+        cells = np.flatnonzero(told.fold == number)
+        others = np.setdiff1d(np.arange(N), cells)
+        points, loadings, center = principal(by_batch.expression[others], 4, 0)
+        shapes = label_shapes(points, y[others], C)
+        later = by_batch.expression[cells] @ loadings - center
+        expected[cells] = novelty_score(shapes.distances(later), told.cell_decisions[cells])
+        for batch in (2 * number, 2 * number + 1):
+            own = told.batches[cells] == batch
+            offset = shapes.offset(later[own], by_batch.cross_fitted[cells[own]].argmax(1))
+            near = shapes.distances(later[own] - offset)
+            together[cells[own]] = novelty_score(near, told.cell_decisions[cells[own]])
+    np.testing.assert_allclose(trust.novelty, expected[known], rtol=1e-5)
+    np.testing.assert_allclose(trust.novelty_together, together[known], rtol=1e-5)
+    np.testing.assert_array_equal(trust.novelty, score[known])
+    assert trust.novelty_together.mean() < trust.novelty.mean()
+    single, whole = (trust.thresholds(0.1, together=together) for together in (False, True))
+    assert whole == rejection_thresholds(trust.novelty_together, trust.predicted, C, false_rejection_rate=0.1)
+    assert single == rejection_thresholds(trust.novelty, trust.predicted, C, false_rejection_rate=0.1)
+
+
+def test_by_batch_scores_of_its_own_cells_are_far_from_shapes_without_the_fold(by_batch, known):
+    trust, score = trust_of(by_batch, of_its_own=True, seed=0)
+    told, y = by_batch.by_batch, by_batch.y
+    points = by_batch.evidence.components
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    distances = label_shapes(points, y, C).distances(points, y)
+    decisions = by_batch.evidence.cell_decisions.copy()
+    for number in (0, 1):
+        cells = told.fold == number
+        distances[cells] = label_shapes(points, np.where(cells, -1, y), C).distances(points[cells])
+        decisions[cells] = told.cell_decisions[cells]
+    np.testing.assert_allclose(score, novelty_score(distances, decisions, by_batch.fit.neighbors), rtol=1e-5)
+    np.testing.assert_array_equal(trust.novelty, score[known])
+    assert trust.novelty_together is None
+    assert trust.thresholds(0.1, together=True) == trust.thresholds(0.1)

@@ -560,7 +560,7 @@ CHANGES = [{}, {"warm_start": False}, {"dropout": 0.3}, {"validation_fraction": 
 )
 def test_an_interrupted_run_goes_on_to_the_same_result(adata, fast, tmp_path, monkeypatch, changes, at):
     config = dataclasses.replace(fast, n_rounds=2, cross_fit_folds=0, **changes)
-    path = tmp_path / "new folder" / "run.safetensors"
+    path = tmp_path / "new folder" / "run"
     whole = adata.copy()
     scbignn.tl.annotate(whole, "cell_type", config=config)
 
@@ -578,41 +578,47 @@ def test_an_interrupted_run_goes_on_to_the_same_result(adata, fast, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(keeper, "offer", offer_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            scbignn.tl.annotate(adata, "cell_type", config=config, checkpoint=path)
+            scbignn.tl.annotate(adata, "cell_type", config=config, checkpoint_dir=path)
     assert path.exists()
     assert "scbignn" not in adata.obs
 
     epochs = []
     monkeypatch.setattr(keeper, "offer", lambda *_: epochs.append(1))
-    scbignn.tl.annotate(adata, "cell_type", config=config, checkpoint=str(path))
+    scbignn.tl.annotate(adata, "cell_type", config=config, checkpoint_dir=str(path))
     assert len(epochs) == len(get.history(whole)) - at  # nothing is trained twice
     assert_same_run(adata, whole)
-    assert list(path.parent.iterdir()) == []
+    assert not path.exists()
 
 
 def test_a_checkpoint_of_another_run_is_refused_and_kept(adata, fast, contents, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
+    path = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("scbignn.annotation._annotate.importance_of", Interrupts(None, 1))
         with pytest.raises(KeyboardInterrupt):
-            scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint=path)
-    kept, before = path.read_bytes(), contents(adata)
+            scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint_dir=path)
+    kept, before = {file: file.read_bytes() for file in path.iterdir()}, contents(adata)
     for change, what in (
         ({"rng": 1}, "seed"),
         ({"n_neighbors": 3}, "config"),
         ({"unlabeled_category": "type 0", "labels_key": "truth"}, "labels"),
     ):
-        with pytest.raises(ValueError, match=rf"differs from this one in .*{what}.*checkpoint="):
-            scbignn.tl.annotate(adata, **({"labels_key": "cell_type", "config": fast, "checkpoint": path} | change))
-    assert (path.read_bytes(), contents(adata)) == (kept, before)
+        with pytest.raises(ValueError, match=rf"differs from this one in .*{what}.*checkpoint_dir="):
+            scbignn.tl.annotate(adata, **({"labels_key": "cell_type", "config": fast, "checkpoint_dir": path} | change))
+    assert ({file: file.read_bytes() for file in path.iterdir()}, contents(adata)) == (kept, before)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_and_kept(adata, fast, tmp_path):
-    path = tmp_path / "notes.txt"
+    path = tmp_path / "scbignn-em.safetensors"
     path.write_text("mine")
     with pytest.raises(ValueError, match="is not a checkpoint"):
-        scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint=path)
+        scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint_dir=tmp_path)
     assert path.read_text() == "mine"
+
+
+def test_what_else_is_in_the_folder_stays(adata, fast, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    scbignn.tl.annotate(adata, "cell_type", config=fast, checkpoint_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 # --- from a reference -----------------------------------------------------------------------------------------------
@@ -702,14 +708,14 @@ def test_from_a_reference_on_disk_is_refused_and_a_query_on_disk_is_not(adata, r
 
 
 def test_from_a_reference_an_interrupted_run_goes_on(adata, reference, fast, tmp_path, monkeypatch):
-    path, whole = tmp_path / "run.safetensors", adata.copy()
+    path, whole = tmp_path / "run", adata.copy()
     scbignn.tl.annotate(whole, "cell_type", reference=reference, config=fast)
     with monkeypatch.context() as patch:
         patch.setattr("scbignn.annotation._annotate.importance_of", Interrupts(None, 1))
         with pytest.raises(KeyboardInterrupt):
-            scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint=path)
+            scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint_dir=path)
     assert path.exists()
-    scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint=path)
+    scbignn.tl.annotate(adata, "cell_type", reference=reference, config=fast, checkpoint_dir=path)
     assert_same_run(adata, whole)
     assert not path.exists()
 

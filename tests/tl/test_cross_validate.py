@@ -92,7 +92,7 @@ def test_a_labels_only_cell_is_not_held_out(adata):
 
 def test_same_seed_same_bits_and_checkpoints_do_not_matter(validated, tmp_path):
     again = validated.copy()
-    scbignn.tl.cross_validate(again, "cell_type", n_splits=3, config=FAST, checkpoint=tmp_path / "run")
+    scbignn.tl.cross_validate(again, "cell_type", n_splits=3, config=FAST, checkpoint_dir=tmp_path / "run")
     for table in TABLES:
         one, other = (get.cross_validation(adata, table=table) for adata in (validated, again))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
@@ -142,7 +142,7 @@ def test_two_lines_at_the_start_and_one_at_the_end(adata, caplog):
         ({"key_added": "taken"}, ValueError, "would overwrite"),
         ({"key_added": "scbignn"}, ValueError, "would overwrite"),
         ({"labels_key": "only"}, ValueError, "single label"),
-        ({"checkpoint": 3}, TypeError, "checkpoint is 3"),
+        ({"checkpoint_dir": 3}, TypeError, "checkpoint_dir is 3"),
     ],
 )
 def test_errors_leave_everything_as_it_was(adata, contents, changes, error, message):

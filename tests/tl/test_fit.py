@@ -186,7 +186,7 @@ def test_global_random_states_are_neither_read_nor_changed(adata, fast):
 
 
 def test_an_interrupted_fit_goes_on_to_the_same_model(adata, fast, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
+    path = tmp_path / "run"
     fast = dataclasses.replace(fast, cross_fit_folds=0)
     whole = scbignn.tl.fit(adata, "cell_type", config=fast)
     keeper = scbignn._training.Keeper
@@ -202,14 +202,14 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(adata, fast, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(keeper, "offer", offer_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            scbignn.tl.fit(adata, "cell_type", config=fast, checkpoint=path)
+            scbignn.tl.fit(adata, "cell_type", config=fast, checkpoint_dir=path)
     assert path.exists()
-    with pytest.raises(ValueError, match=r"differs from this one in .*labels.*checkpoint="):
-        scbignn.tl.fit(adata, "truth", config=fast, checkpoint=path)
+    with pytest.raises(ValueError, match=r"differs from this one in .*labels.*checkpoint_dir="):
+        scbignn.tl.fit(adata, "truth", config=fast, checkpoint_dir=path)
     epochs = []
     with monkeypatch.context() as patch:
         patch.setattr(keeper, "offer", lambda *_: epochs.append(1))
-        again = scbignn.tl.fit(adata, "cell_type", config=fast, checkpoint=str(path))
+        again = scbignn.tl.fit(adata, "cell_type", config=fast, checkpoint_dir=str(path))
     assert len(epochs) <= len(whole.history) - 4  # nothing is trained twice
     assert_same_model(whole, again)
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from ._attention import Edges
 from ._audit import Audit, audit_labels, audit_table
 from ._calibration import Calibration, Reliability, calibrate, calibration_record
 from ._config import Config
+from ._cross_batch import ByBatch, cross_fit_batches, deal_batches
 from ._cross_fit import cross_fit
 from ._cross_validate import HeldOut, cross_validate, validation_tables
 from ._em import Fit, Guess, fit
@@ -27,6 +28,7 @@ __all__ = [
     "Audit",
     "BackOff",
     "Believed",
+    "ByBatch",
     "Calibration",
     "Config",
     "Edges",
@@ -54,7 +56,9 @@ __all__ = [
     "choose_genes",
     "choose_target_sum",
     "cross_fit",
+    "cross_fit_batches",
     "cross_validate",
+    "deal_batches",
     "deal_folds",
     "fit",
     "fit_anchor",

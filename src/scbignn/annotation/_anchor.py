@@ -73,6 +73,21 @@ class Anchor:
         decisions[y >= 0] = self.decisions
         return dataclasses.replace(self, decisions=decisions)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields as arrays by name."""
+        return {
+            "decisions": self.decisions,
+            "weights": self.machine.weights,
+            "bias": self.machine.bias,
+            "numbers": np.array([self.penalty, self.accuracy]),
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> Anchor:
+        """The inverse of :meth:`arrays`."""
+        penalty, accuracy = arrays["numbers"].tolist()
+        return cls(arrays["decisions"], penalty, Linear(arrays["weights"], arrays["bias"]), accuracy)
+
 
 @dataclass(frozen=True)
 class Believed:

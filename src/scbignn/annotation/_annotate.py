@@ -15,11 +15,12 @@ from tqdm.auto import tqdm
 
 from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean_share, normalized
 from .._ranks import ALONE, Ranks
-from .._training import progress_bar
+from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
 from ._attention import Edges
 from ._config import Config
+from ._cross_batch import ByBatch, can_cross_fit_batches, cross_fit_batches
 from ._cross_fit import cross_fit
 from ._em import Fit, fit
 from ._evidence import Evidence, gather_evidence, n_of_evidence
@@ -65,6 +66,8 @@ class Annotation:
     """(N, C) float32, what p would have said of each labelled cell without its label, NaN where there is nothing to
     say; None with ``cross_fit_folds=0``."""
     homophily: Homophily
+    by_batch: ByBatch | None = None
+    """How it was cross-fitted where that was done batch by batch."""
 
 
 def annotate_cells(
@@ -77,7 +80,9 @@ def annotate_cells(
     engine: Engine,
     seed: int,
     transformer: Any = None,
-    checkpoint: Path | None = None,
+    batches: np.ndarray | None = None,
+    unseen_batches: bool = True,
+    checkpoint_dir: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
 ) -> Annotation:
@@ -91,24 +96,39 @@ def annotate_cells(
         Label codes, shape (N,); -1 where unlabelled.
     n_labels
         C.
-    device, engine, seed, transformer, checkpoint, fingerprint, ranks
+    batches
+        Codes, shape (N,), where cells come from several.
+    unseen_batches
+        Whether the cells that one wants to know about are of batches without labelled ones.
+    device, engine, seed, transformer, ranks
         As in :func:`scbignn.annotation.fit`.
+    checkpoint_dir, fingerprint
+        Folder that keeps the anchors, EM and the folds of cross-fitting, and what else the run depends on; see
+        :class:`scbignn._training.Checkpoints`.
     """
+    where = str(device) if ranks.size == 1 else device.type
+    about = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
+    kept = Checkpoints(checkpoint_dir, about, writes=ranks.is_first)
+    ranks.check_alike(checkpoints=[path.name for path in kept.found])
     gene_share = mean_share(x)
     evidence = None
     with progress_bar(_n_machines(config, y, n_labels), "machine", "linear methods", shown=ranks.is_first) as bar:
-        config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed, progress=bar)
+        config, anchor = choose_target_sum(x, y, n_labels, config, seed=seed, kept=kept, progress=bar)
         gene_mean = mean_and_variance(NormalizedRows(x, config.target_sum, unit=False))[0].astype(np.float32)
         expression = normalized(x, config.target_sum, unit=config.unit_rows)
-        genes = choose_genes(expression, y, config)
+        genes = choose_genes(expression, y, config, batches)
         ranks.check_alike(target_sum=config.target_sum, genes=genes)
         if config.has_components:
             gene = None if anchor is None else anchor.of_all(expression, y)
-            where = {"device": device, "seed": seed, "transformer": transformer}
-            evidence = gather_evidence(expression, y, n_labels, config, **where, gene=gene, progress=bar)
-    x = columns(expression, genes)
+            gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
+            gathering |= {"gene": gene, "progress": bar}
+            gathered = kept.arrays(
+                "evidence", lambda: gather_evidence(expression, y, n_labels, config, **gathering).arrays()
+            )
+            evidence = Evidence.of(gathered)
+    panel = columns(expression, genes)
     found = fit(
-        x,
+        panel,
         y,
         n_labels,
         config,
@@ -117,29 +137,23 @@ def annotate_cells(
         seed=seed,
         evidence=evidence,
         transformer=transformer,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint,
+        batches=batches,
+        checkpoint=kept.file("em"),
+        fingerprint=kept.fingerprint,
         ranks=ranks,
     )
-    cross_fitted = None
-    if config.cross_fit_folds:
-        cross_fitted = cross_fit(
-            x,
-            y,
-            n_labels,
-            config,
-            device=device,
-            engine=engine,
-            seed=seed,
-            evidence=evidence,
-            transformer=transformer,
-            expression=expression,
-            found=found,
-            ranks=ranks,
-        )
+    cross_fitted = by_batch = None
+    where = {"device": device, "engine": engine, "seed": seed, "kept": kept, "ranks": ranks}
+    where |= {"transformer": transformer, "expression": expression}
+    if config.cross_fit_folds and unseen_batches and can_cross_fit_batches(y, config, batches):
+        by_batch = cross_fit_batches(panel, y, n_labels, config, batches, **where)
+        cross_fitted = by_batch.p
+    elif config.cross_fit_folds:
+        seen = {"evidence": evidence, "found": found, "batches": batches}
+        cross_fitted = cross_fit(panel, y, n_labels, config, **where, **seen)
     k = found.neighbors.indices.shape[1]
     if evidence is None:
-        raw = raw_neighbors(x, k, device=device, seed=seed, transformer=transformer)
+        raw = raw_neighbors(panel, k, device=device, seed=seed, transformer=transformer)
     else:
         raw = nearest_neighbors(evidence.components, k, device=device, seed=seed, transformer=transformer)
     anchored = None
@@ -147,7 +161,7 @@ def annotate_cells(
         anchored = Anchored(evidence.gene_decisions, evidence.views.gene.weights[:, genes])
     importance, attention, edges = importance_of(
         found.gene_gnn,
-        x,
+        panel,
         found.p.argmax(1),
         n_labels,
         min_count=config.min_count,
@@ -159,7 +173,7 @@ def annotate_cells(
         fit=found,
         config=config,
         expression=expression,
-        x=x,
+        x=panel,
         y=y,
         evidence=evidence,
         gene_share=gene_share,
@@ -170,6 +184,7 @@ def annotate_cells(
         importance=importance,
         cross_fitted=cross_fitted,
         homophily=homophily_of(found.neighbors, raw, y, n_labels),
+        by_batch=by_batch,
     )
 
 
@@ -186,6 +201,7 @@ def choose_target_sum(
     config: Config,
     *,
     seed: int,
+    kept: Checkpoints = NOTHING,
     progress: tqdm | None = None,
 ) -> tuple[Config, Anchor | None]:
     """The config with a number for s, and the linear machine on all genes that was fitted to find it, if one was.
@@ -200,6 +216,8 @@ def choose_target_sum(
         Expression on a linear scale, shape (N, M), no empty row.
     y, n_labels, config, seed
         As in :func:`annotate_cells`.
+    kept
+        What keeps the machine of each s.
     progress
         Goes on by one a machine.
 
@@ -213,13 +231,18 @@ def choose_target_sum(
     x, y, n_labelled, best_sum, best = x[known], y[known], np.sum(y >= 0), None, None
     for target_sum in _TARGET_SUMS:
         candidate = normalized(x, target_sum, unit=config.unit_rows)
+
+        def fitted(name: str, candidate: sp.csr_matrix = candidate, **fitting: Any) -> Anchor:
+            found = kept.arrays(name, lambda: fit_anchor(candidate, y, n_labels, seed=seed, **fitting).arrays())
+            return Anchor.of(found)
+
         if progress is not None:
             progress.update()
         if best is not None:  # a first look, at the penalty that is known to be good
-            anchor = fit_anchor(candidate, y, n_labels, penalties=(best.penalty,), seed=seed)
+            anchor = fitted(f"look-{target_sum:g}", penalties=(best.penalty,))
             if not _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
                 continue
-        best_sum, best = target_sum, fit_anchor(candidate, y, n_labels, seed=seed)
+        best_sum, best = target_sum, fitted(f"anchor-{target_sum:g}")
     return dataclasses.replace(config, target_sum=best_sum), best if len(y) == n_labelled else None
 
 
@@ -229,14 +252,21 @@ def _is_better(right: np.ndarray, before: np.ndarray) -> bool:
     return gained - lost > _STANDARD_ERRORS * np.sqrt(gained + lost)
 
 
-def choose_genes(x: sp.csr_matrix | Rows, y: np.ndarray, config: Config) -> np.ndarray:
-    """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,)."""
+def choose_genes(
+    x: sp.csr_matrix | Rows, y: np.ndarray, config: Config, batches: np.ndarray | None = None
+) -> np.ndarray:
+    """Columns of normalised expression (N, M) that enter the gene-level network, ascending, (T,).
+
+    With batches, codes of shape (N,), and ``genes_within_batches=True``, by what they tell within each.
+    """
+    within = batches if config.genes_within_batches else None
     if config.gene_panel == "variance" and config.top_genes_from == "all":
-        return top_variance_genes(x, config.n_top_genes)
+        return top_variance_genes(x, config.n_top_genes, within)
     known = draw_labelled(y, MOST_TRAINED, np.random.default_rng(0))
+    within = None if within is None else within[known]
     if config.gene_panel == "labels":
-        return top_label_genes(x[known], y[known], config.n_top_genes)
-    return top_variance_genes(x[known], config.n_top_genes)
+        return top_label_genes(x[known], y[known], config.n_top_genes, within)
+    return top_variance_genes(x[known], config.n_top_genes, within)
 
 
 def raw_neighbors(x: sp.csr_matrix, k: int, *, device: torch.device, seed: int, transformer: Any = None) -> Neighbors:

@@ -27,6 +27,8 @@ class Config:
     """How they are chosen: they tell the labels apart among labelled cells (ours), or they vary most (the paper)."""
     top_genes_from: Literal["all", "labeled"] = "all"
     """Cells whose variance ranks the genes: all (the paper; transductive) or the labelled ones only."""
+    genes_within_batches: bool = True
+    """Where batches are given, rank genes by what they tell within each (ours)."""
     target_sum: float | None = None
     """s of the normalisation log(1 + s x / total) (the paper: 1e6). None (ours): 10,000, or 1,000 where that
     lets a linear machine tell held-out labelled cells apart better, by two standard errors."""
@@ -84,6 +86,9 @@ class Config:
     """k of the learned kNN graph (the paper: about 5 suffices; the result is flat in k)."""
     symmetric_graph: bool = False
     """Let an edge run both ways (ours; the paper's D^-1 A form suggests a directed graph)."""
+    balanced_graph: bool = False
+    """Where batches are given, a cell has as many neighbours in each (ours; after BBKNN). A reference and a query always
+    are two batches."""
     self_loops: bool = True
     """Count a cell among its own neighbours (ours; jumping knowledge carries the cell's own state already)."""
     n_cell_layers: int = 3
@@ -147,6 +152,9 @@ class Config:
     cross_fit_folds: int = 3
     """Labelled cells are dealt to so many folds, and each fold loses its labels in turn, to see how sure p may be of a
     cell that it has no label of; probabilities are then calibrated. 0: they stay as they are."""
+    cross_fit_batches: bool = True
+    """Where labelled cells come from several batches, and those to label from others, a fold consists of batches: all is
+    learned anew without its labels, to see how sure p may be of a cell of a batch that it has no label of."""
 
     # Gene importance
     min_count: int = 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 
 from .._expression import Rows
 from .._ranks import ALONE, Ranks
-from .._training import progress_bar
+from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
@@ -31,6 +33,8 @@ def cross_fit(
     transformer: Any = None,
     expression: sp.csr_matrix | Rows,
     found: Fit,
+    batches: np.ndarray | None = None,
+    kept: Checkpoints = NOTHING,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """Cross-fitted p: labelled cells are dealt to folds, and each fold in turn loses its labels while p trains.
@@ -45,12 +49,14 @@ def cross_fit(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence, transformer, ranks
+    x, y, n_labels, config, device, engine, seed, evidence, transformer, batches, ranks
         As in :func:`scbignn.annotation.fit`.
     expression
         Normalised expression of all genes, shape (N, M), from which evidence is gathered.
     found
         What that gave. It stays as it is.
+    kept
+        What keeps the finished folds.
 
     Returns
     -------
@@ -61,25 +67,26 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer, "ranks": ranks}
+    where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer, "batches": batches}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
+
+    def without(cells: np.ndarray, checkpoint: Path | None) -> dict[str, np.ndarray]:
+        shown = y.copy()
+        shown[cells] = -1
+        seen, neighbors = evidence, found.neighbors
+        if believes:
+            gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
+            seen, neighbors = gather_evidence(expression, shown, n_labels, config, **gathering), None
+        if p_sees_h or config.n_rounds:
+            keeping = {"checkpoint": checkpoint, "fingerprint": kept.fingerprint, "ranks": ranks}
+            return {"p": fit(x, shown, n_labels, config, **where, **keeping, evidence=seen).p[cells]}
+        known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors, "ranks": ranks}
+        return {"p": refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells).p[cells]}
+
     numbers = np.unique(fold[fold >= 0])
-    with progress_bar(len(numbers), unit="fold", name="cross-fitting") as bar:
+    with progress_bar(len(numbers), unit="fold", name="cross-fitting", shown=ranks.is_first) as bar:
         for number in numbers:
-            cells = labelled[fold == number]
-            shown = y.copy()
-            shown[cells] = -1
-            seen, neighbors = evidence, found.neighbors
-            if believes:
-                neighbors = None
-                seen = gather_evidence(
-                    expression, shown, n_labels, config, device=device, seed=seed, transformer=transformer
-                )
-            if p_sees_h or config.n_rounds:
-                again = fit(x, shown, n_labels, config, **where, evidence=seen)
-            else:
-                known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors}
-                again = refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells)
-            p[cells] = again.p[cells]
+            cells, name = labelled[fold == number], f"fold-{number}"
+            p[cells] = kept.arrays(name, partial(without, cells, kept.file(f"{name}-em")))["p"]
             bar.update()
     return p

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .._agreement import mean_agreement
 from .._keys import column_names
-from .._training import Keeper, below, prefixed
+from .._training import Checkpoints, Keeper, below, prefixed, remove_checkpoints
 from ..graph import Engine
 from ._annotate import annotate_cells
 from ._config import Config
@@ -56,7 +56,8 @@ def cross_validate(
     seed: int,
     progress: tqdm,
     transformer: Any = None,
-    checkpoint: Path | None = None,
+    batches: np.ndarray | None = None,
+    checkpoint_dir: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> list[HeldOut]:
     """Hide the labels of one fold after another, and annotate.
@@ -72,8 +73,10 @@ def cross_validate(
         Shape (N,), numbers from 0; -1 for cells that are never held out.
     progress
         Goes on by one a fold.
-    checkpoint, fingerprint
-        File that keeps finished folds, and what else they depend on; beside it, one that keeps the fold that is running.
+    batches
+        Codes, shape (N,), where folds are batches.
+    checkpoint_dir, fingerprint
+        Folder that keeps finished folds, and what else they depend on; in it, one that keeps the fold that is running.
 
     Raises
     ------
@@ -81,18 +84,21 @@ def cross_validate(
         Without a fold, the others' labels are all alike; or the checkpoint is of another run.
     """
     fingerprint = {"fold": fold.tolist(), "config": config.to_dict(), "seed": seed, **(fingerprint or {})}
-    keeper = Keeper(checkpoint, fingerprint, torch.Generator())
+    kept = Checkpoints(checkpoint_dir, fingerprint)
+    keeper = Keeper(kept.file("folds"), kept.fingerprint, torch.Generator())
     finished = dict(keeper.finished)
     progress.update(keeper.n_finished)
+    for number in range(keeper.n_finished):
+        remove_checkpoints(kept.within(f"fold-{number}"))  # killed just before
     for number in range(keeper.n_finished, fold.max() + 1):
         cells = np.flatnonzero((fold == number) & (y >= 0))
-        running = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.fold{number}")
-        where = {"device": device, "engine": engine, "seed": seed, "checkpoint": running, "fingerprint": fingerprint}
-        found = _without(x, y, cells, n_labels, config, transformer=transformer, **where)
+        running = kept.within(f"fold-{number}")
+        where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer, "batches": batches}
+        where |= {"checkpoint_dir": running, "fingerprint": fingerprint}
+        found = _without(x, y, cells, n_labels, config, **where)
         finished |= prefixed(**{str(number): {name: torch.from_numpy(part) for name, part in found.items()}})
         keeper.finish_stage(finished, [])
-        if running is not None:
-            running.unlink(missing_ok=True)
+        remove_checkpoints(running)
         progress.update()
     return [_held_out(below(finished, str(number))) for number in range(fold.max() + 1)]
 

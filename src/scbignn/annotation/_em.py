@@ -16,12 +16,13 @@ from torch import Tensor
 from .._expression import mean_and_variance
 from .._ranks import ALONE, Ranks
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
-from ..graph import Aggregate, Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
+from ..graph import Aggregate, Engine, Neighbors, SparseProduct, neighbor_mean
 from ._anchor import draw_labelled
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
 from ._evidence import Evidence
 from ._gene_gnn import GeneGNN
+from ._neighbors import cell_neighbors
 from ._tokens import Tokens
 
 #: Labelled cells that set the scale of a new gene-level network.
@@ -94,6 +95,7 @@ def fit(
     seed: int,
     evidence: Evidence | None = None,
     transformer: Any = None,
+    batches: np.ndarray | None = None,
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
@@ -116,6 +118,8 @@ def fit(
         What the config's anchors and components are; None where it has neither.
     transformer
         What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
+    batches
+        Codes, shape (N,), for ``balanced_graph=True``.
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
@@ -141,6 +145,7 @@ def fit(
         seed=seed,
         evidence=evidence,
         transformer=transformer,
+        batches=batches,
         ranks=ranks,
     )
     where = str(device) if ranks.size == 1 else device.type
@@ -168,13 +173,14 @@ def refit(
     q: np.ndarray,
     neighbors: Neighbors | None = None,
     silent: np.ndarray | None = None,
+    batches: np.ndarray | None = None,
     ranks: Ranks = ALONE,
 ) -> Fit:
     """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, evidence, transformer, ranks
+    x, y, n_labels, config, device, engine, seed, evidence, transformer, batches, ranks
         As in :func:`fit`.
     gene_gnn
         q, on `device`; rounds of EM, where the config has any, train it further.
@@ -196,6 +202,7 @@ def refit(
         seed=seed,
         evidence=evidence,
         transformer=transformer,
+        batches=batches,
         ranks=ranks,
     )
     em.gene_gnn = gene_gnn
@@ -223,11 +230,12 @@ class _EM:
         seed: int,
         evidence: Evidence | None = None,
         transformer: Any = None,
+        batches: np.ndarray | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.ranks = ranks
         self.config, self.device, self.engine, self.seed, self.n_labels = config, device, engine, seed, n_labels
-        self.transformer = transformer
+        self.transformer, self.batches = transformer, batches
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
         self.labels = torch.from_numpy(y).to(device)
@@ -434,12 +442,14 @@ class _EM:
     def _nearest_neighbors(self, cells: np.ndarray | None = None) -> Neighbors:
         """The learned graph of all cells, or of some."""
         k, found, from_h = self.config.n_neighbors, self.known_neighbors, self.config.graph_from == "h"
-        if cells is None and not from_h and found is not None and k <= found.indices.shape[1]:
+        is_balanced = self.batches is not None and self.config.balanced_graph
+        if cells is None and not from_h and not is_balanced and found is not None and k <= found.indices.shape[1]:
             return found.first(k)
-        points = self.h.cpu().numpy() if from_h else self.points
+        points, batches = self.h.cpu().numpy() if from_h else self.points, self.batches
         if cells is not None:
-            points, k = points[cells], min(k, len(cells) - 1)
-        return nearest_neighbors(points, k, device=self.device, seed=self.seed, transformer=self.transformer)
+            points, k, batches = points[cells], min(k, len(cells) - 1), None if batches is None else batches[cells]
+        where = {"device": self.device, "seed": self.seed, "transformer": self.transformer}
+        return cell_neighbors(points, k, self.config, batches, **where)
 
     @torch.no_grad()
     def _cell_beliefs(self, everyone: _View) -> None:

@@ -12,9 +12,10 @@ from sklearn.utils.extmath import randomized_svd
 from tqdm.auto import tqdm
 
 from .._expression import Rows, product
-from ..graph import Neighbors, nearest_neighbors
+from ..graph import Neighbors
 from ._anchor import Anchor, Linear, believe, fit_anchor
 from ._config import Config
+from ._neighbors import cell_neighbors
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
 _N_SMOOTHED = 200
@@ -79,6 +80,43 @@ class Evidence:
         """In what cells are neighbours: components and gene decisions side by side, each centred and of length 1."""
         return neighbor_points(self.components, self.gene_decisions)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields as arrays by name."""
+        views = self.views
+        return {
+            "gene_decisions": self.gene_decisions,
+            "cell_decisions": self.cell_decisions,
+            "scores": self.scores,
+            "n_components": np.array([self.n_components]),
+            "loadings": views.loadings,
+            "center": views.center,
+            "points_center": views.points_center,
+            **{f"gene.{name}": part for name, part in views.gene._asdict().items()},
+            **{f"cell.{name}": part for name, part in views.cell._asdict().items()},
+            **(
+                {}
+                if self.neighbors is None
+                else {"indices": self.neighbors.indices, "distances": self.neighbors.distances}
+            ),
+            **(
+                {}
+                if self.neighbors is None or self.neighbors.recall is None
+                else {"recall": np.array([self.neighbors.recall])}
+            ),
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> Evidence:
+        """The inverse of :meth:`arrays`."""
+        machines = [Linear(arrays[f"{name}.weights"], arrays[f"{name}.bias"]) for name in ("gene", "cell")]
+        views = Views(arrays["loadings"], arrays["center"], *machines, arrays["points_center"])
+        decisions = arrays["gene_decisions"], arrays["cell_decisions"]
+        neighbors = None
+        if "indices" in arrays:
+            recall = float(arrays["recall"][0]) if "recall" in arrays else None
+            neighbors = Neighbors(arrays["indices"], arrays["distances"], recall)
+        return cls(*decisions, arrays["scores"], int(arrays["n_components"][0]), views, neighbors)
+
 
 def gather_evidence(
     x: sp.csr_matrix | Rows,
@@ -90,6 +128,7 @@ def gather_evidence(
     seed: int,
     gene: Anchor | None = None,
     transformer: Any = None,
+    batches: np.ndarray | None = None,
     progress: tqdm | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
@@ -109,6 +148,8 @@ def gather_evidence(
         The machine on a cell's own genes, where it was fitted already.
     transformer
         What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
+    batches
+        Codes, shape (N,), for ``balanced_graph=True``.
     progress
         Goes on by one a machine.
     """
@@ -124,7 +165,7 @@ def gather_evidence(
 
     def nearest(decisions: np.ndarray) -> Neighbors:
         points, k = neighbor_points(components, decisions), min(N_NEIGHBORS, len(y) - 1)
-        return nearest_neighbors(points, k, device=device, seed=seed, transformer=transformer)
+        return cell_neighbors(points, k, config, batches, device=device, seed=seed, transformer=transformer)
 
     def cell_anchor(neighbors: Neighbors, **fitting: Any) -> Anchor:
         return fitted(beside=mean_with_self(neighbors) @ scores, **fitting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._files import Parts, read_parts, write_parts
+from .._hub import as_table, card, pull, push
 from .._training import below, prefixed
 from ..graph import Neighbors
 from ._anchor import Linear
@@ -49,10 +51,12 @@ class Reference(NamedTuple):
     """(N, C) float32, out of fold where labelled."""
     cell_decisions: np.ndarray | None = None
     """(N, C) float32, out of fold where labelled."""
+    batches: np.ndarray | None = None
+    """(N,) int64, batch codes; None where no batches were given."""
 
 
 #: Fields of a reference that are plain arrays or None.
-_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions")
+_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions", "batches")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +118,82 @@ class Model:
         """
         write_parts(path, "annotation", _parts(self), overwrite=overwrite)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        private: bool = False,
+        commit_message: str = "Upload model",
+        endpoint: str | None = None,
+    ) -> str:
+        """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
+
+        Mind who may see it: a model holds the expression of its panel for every reference cell.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository; it is made if it does not exist.
+        token
+            Of a user who may write there; by default the one that `hf auth login` stored.
+        private
+            Of a new repository: whether others may not see it.
+        commit_message
+            What the hub's history says.
+        endpoint
+            Another hub than that of the environment variable `HF_ENDPOINT`, or https://huggingface.co.
+
+        Returns
+        -------
+        Address of the repository. ``scbignn.read_model("hf://owner/name")`` reads the model.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        PermissionError
+            The hub does not let you.
+        ValueError
+            `repo_id` is no name of a repository.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.save(path)
+            (path / "README.md").write_text(model_card(self, repo_id), encoding="utf-8")
+            return push(path, repo_id, token=token, private=private, message=commit_message, endpoint=endpoint)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, revision: str | None = None, *, token: str | None = None, endpoint: str | None = None
+    ) -> Model:
+        """Read a model from the Hugging Face Hub. Only its two files are downloaded, and nothing is run.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository.
+        revision
+            Branch, tag or commit; by default the newest state.
+        token, endpoint
+            As in :meth:`push_to_hub`.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached, and the model was not read before.
+        FileNotFoundError
+            There is no such repository or revision, or you may not see it.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        ValueError
+            `repo_id` is no name of a repository, or what is there is no such model, one of a newer version, or one that
+            is incomplete or was changed.
+        """
+        return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
+
     def __repr__(self) -> str:
         n_cells, (n_genes, n_panel) = len(self.reference.y), (len(self.genes), len(self.panel))
         return (
@@ -174,6 +254,7 @@ def model_of(
     labels: list[str],
     *,
     trust: Trust | None = None,
+    batches: np.ndarray | None = None,
     colors: list[str] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Model:
@@ -187,6 +268,8 @@ def model_of(
         Their names.
     trust
         What its labelled cells say of answers about others.
+    batches
+        Batch codes of its cells, shape (N,).
     colors
         One a label.
     about
@@ -216,13 +299,61 @@ def model_of(
         cell_weights=_on_cpu(fit.cell_gnn),
         mean_length=fit.gene_gnn.mean_length,
         mean_total=fit.gene_gnn.mean_total,
-        reference=Reference(found.x, found.y, fit.h, fit.q, fit.neighbors, **knows),
+        reference=Reference(found.x, found.y, fit.h, fit.q, fit.neighbors, **knows, batches=batches),
         importance=found.importance,
         homophily=found.homophily,
         history=fit.history,
         trust=trust,
         colors=colors,
         about=about or {},
+    )
+
+
+def model_card(model: Model, repo_id: str) -> str:
+    """What a repository says of the model, in Markdown."""
+    n_cells, about, changed = len(model.reference.y), model.about, model.config.to_dict()
+    default = Config().to_dict()
+    counts = np.bincount(model.reference.y[model.reference.y >= 0], minlength=len(model.labels))
+    sections = {
+        "Use": f"```python\nscbignn.tl.predict(query, model)  # {len(model.genes):,} genes, matched by name\n```",
+        "Labels": as_table(dict(zip(model.labels, counts.tolist(), strict=True)), "label", "labelled reference cells"),
+        "Genes": f"{len(model.genes):,}, such as {', '.join(model.genes[model.panel[:10]])}.",
+        "Confidence": _confidence(model),
+        "Config": as_table({name: value for name, value in changed.items() if value != default[name]}, "field", "value")
+        if changed != default
+        else "The default.",
+        "Where it comes from": as_table(
+            {
+                "reference cells": f"{n_cells:,}",
+                "label column": about.get("labels_key"),
+                "batch column": about.get("batch_key"),
+                "expression": about.get("expression"),
+                "seed": about.get("seed"),
+                "sha256 of the expression": about.get("data"),
+                **about.get("versions", {}),
+            },
+            "what",
+            "",
+        ),
+        "Privacy": "No counts and no cell names are in it, but of every reference cell its label, the normalised "
+        "expression of the panel and principal components.",
+    }
+    what = (
+        f"Labels single cells with one of {len(model.labels)} labels, by scBiGNN "
+        "([arXiv 2312.10310](https://arxiv.org/abs/2312.10310))."
+    )
+    return card(repo_id, what, ["single-cell", "scRNA-seq", "cell-type-annotation"], sections)
+
+
+def _confidence(model: Model) -> str:
+    if model.trust is None:
+        return "Not calibrated: the model was not cross-fitted."
+    calibration = model.trust.calibration
+    by_batch = calibration.held_out == "batches"
+    how = "whose whole batch was hidden" if by_batch else "whose label was hidden; that is no promise across batches"
+    return (
+        f"Calibrated on {sum(calibration.before.n_cells):,} labelled cells {how}. Expected calibration error "
+        f"{calibration.before.ece:.4f} before, {calibration.after.ece:.4f} after."
     )
 
 
@@ -320,10 +451,13 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
     )
 
 
+_OF_TRUST = ("novelty", "predicted", "novelty_together")
+
+
 def _trust_arrays(trust: Trust) -> dict[str, np.ndarray | None]:
     shapes = {} if trust.shapes is None else vars(trust.shapes)
     arrays = {f"trust.shapes.{name}": value for name, value in shapes.items()}
-    return {**arrays, "trust.novelty": trust.novelty, "trust.predicted": trust.predicted}
+    return {**arrays, **{f"trust.{name}": getattr(trust, name) for name in _OF_TRUST}}
 
 
 def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) -> Trust | None:
@@ -334,8 +468,7 @@ def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) ->
     return Trust(
         calibration=Calibration.from_dict(calibration),
         shapes=LabelShapes(**shapes) if shapes else None,
-        novelty=arrays.get("trust.novelty"),
-        predicted=arrays["trust.predicted"],
+        **{name: arrays.get(f"trust.{name}") for name in _OF_TRUST},
     )
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from .._expression import normalize, scale_rows
-from ..graph import Engine, Neighbors, SparseProduct, nearest_among, nearest_neighbors, neighbor_mean
+from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
 from ._em import cell_graph, refit
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
 from ._model import Model
+from ._neighbors import cell_neighbors, reference_neighbors
 from ._tokens import Tokens
 
 
@@ -132,7 +133,7 @@ class Predictor:
             novelty = self._novelty(alone, cell_decisions)
         from_h = config.graph_from == "h"
         points, others = (alone.h, self.model.reference.h) if from_h else (alone.points, self._reference_points)
-        near = nearest_among(points, others, config.n_neighbors, device=self.device)
+        near = self._nearest_of_reference(points, others, config.n_neighbors)
         near = torch.from_numpy(near.indices).to(self.device)
 
         def mean(others: Tensor, own: Tensor) -> Tensor:
@@ -165,11 +166,13 @@ class Predictor:
         """
         model, reference, alone = self.model, self.model.reference, self._alone(x)
         n_reference, evidence, novelty = len(reference.y), None, None
+        batches = self._with_query(x.shape[0])
         if model.views is not None:
             scores = np.vstack([reference.scores, alone.scores])
             gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
             points = np.vstack([self._reference_points, alone.points])
-            neighbors = nearest_neighbors(points, self._n_averaged, device=self.device, transformer=transformer)
+            where = {"device": self.device, "transformer": transformer}
+            neighbors = cell_neighbors(points, self._n_averaged, model.config, batches, **where)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
             own = model.views.cell_level(alone.profiles, mean_scores)
             cell = np.vstack([reference.cell_decisions, own])
@@ -187,6 +190,7 @@ class Predictor:
             gene_gnn=model.new_gene_gnn(self.device),
             h=np.vstack([reference.h, alone.h]),
             q=np.vstack([reference.q, alone.q]),
+            batches=batches,
         )
         mine = slice(n_reference, None)
         if evidence is not None:
@@ -214,7 +218,7 @@ class Predictor:
 
     def _cell_decisions(self, alone: _Alone) -> np.ndarray:
         """Of the machine on [x, A s], where a neighbourhood is the cell and its nearest of the reference."""
-        near = nearest_among(alone.points, self._reference_points, self._n_averaged, device=self.device).indices
+        near = self._nearest_of_reference(alone.points, self._reference_points, self._n_averaged).indices
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
@@ -231,6 +235,17 @@ class Predictor:
         if predicted is not None:
             components = components - trust.shapes.offset(components, predicted)
         return trust.score(components, cell_decisions)
+
+    def _nearest_of_reference(self, queries: np.ndarray, points: np.ndarray, k: int) -> Neighbors:
+        return reference_neighbors(
+            queries, points, k, self.model.config, self.model.reference.batches, device=self.device
+        )
+
+    def _with_query(self, n_cells: int) -> np.ndarray:
+        """Batch codes of the reference, in which it is one where none are known, and of the query, one more."""
+        reference = self.model.reference
+        batches = np.zeros(len(reference.y), dtype=np.int64) if reference.batches is None else reference.batches
+        return np.concatenate([batches, np.full(n_cells, batches.max() + 1)])
 
     @property
     def _n_averaged(self) -> int:

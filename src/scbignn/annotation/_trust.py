@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,9 @@ class Trust:
     """(L,) float32, scores of labelled cells as if they had no label."""
     predicted: np.ndarray
     """(L,) int64, the labels that cross-fitted p gives them."""
+    novelty_together: np.ndarray | None = None
+    """(L,) float32, the same where all cells of a batch were moved by what they have in common, as those of a query are
+    that is looked at as a whole; None where cells were not cross-fitted batch by batch."""
 
     def score(self, components: np.ndarray, cell_decisions: np.ndarray) -> np.ndarray | None:
         """How strange cells are that were not in the run; None where the config has no components.
@@ -50,8 +54,15 @@ class Trust:
             return None
         return novelty_score(self.shapes.distances(components), cell_decisions)
 
-    def thresholds(self, false_rejection_rate: float | Literal["auto"]) -> Thresholds:
+    def thresholds(self, false_rejection_rate: float | Literal["auto"], *, together: bool = False) -> Thresholds:
         """From where on a cell is rejected.
+
+        Parameters
+        ----------
+        false_rejection_rate
+            The share of cells of known types that may be, or "auto".
+        together
+            Whether scores are of cells moved by what they have in common.
 
         Raises
         ------
@@ -63,7 +74,8 @@ class Trust:
             msg = "this config has no components to tell strange cells by. Use reject=None, or Config(anchor=True)."
             raise ValueError(msg)
         n_labels = len(self.shapes.n_cells)
-        return rejection_thresholds(self.novelty, self.predicted, n_labels, false_rejection_rate=false_rejection_rate)
+        novelty = self.novelty_together if together and self.novelty_together is not None else self.novelty
+        return rejection_thresholds(novelty, self.predicted, n_labels, false_rejection_rate=false_rejection_rate)
 
 
 def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust | None, np.ndarray | None]:
@@ -91,39 +103,69 @@ def trust_of(found: Annotation, *, of_its_own: bool, seed: int) -> tuple[Trust |
         known = np.flatnonzero(np.isfinite(cross_fitted).all(1))
     if not len(known):
         return None, None
-    calibration = calibrate(cross_fitted[known], y[known], seed=seed)
+    by_batch = found.by_batch
+    of_batch = None if by_batch is None else by_batch.batches[known]
+    calibration = calibrate(cross_fitted[known], y[known], of_batch, seed=seed)
     predicted = cross_fitted[known].argmax(1)
     if evidence is None:
         return Trust(calibration, None, None, predicted), None
     n_labels = cross_fitted.shape[1]
     if not of_its_own:
         shapes = label_shapes(evidence.components, y, n_labels)
-        score = _as_new(found, seed)
-        return Trust(calibration, shapes, score[known], predicted), score
+        score, together = _as_new(found, seed)
+        if by_batch is not None:
+            together = together[known]
+        return Trust(calibration, shapes, score[known], predicted, together), score
     points, neighbors = evidence.components, None
     if not n_refits(found.config, y, n_labels):
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         neighbors = found.fit.neighbors
     shapes = label_shapes(points, y, n_labels)
-    score = novelty_score(shapes.distances(points, y), evidence.cell_decisions, neighbors)
+    distances, decisions = shapes.distances(points, y), evidence.cell_decisions
+    if by_batch is not None:
+        distances, decisions = distances.copy(), decisions.copy()
+        for cells, others in _folds(by_batch.fold, y):
+            distances[cells] = label_shapes(points, others, n_labels).distances(points[cells])
+            decisions[cells] = by_batch.cell_decisions[cells]
+    score = novelty_score(distances, decisions, neighbors)
     return Trust(calibration, shapes, score[known], predicted), score
 
 
-def _as_new(found: Annotation, seed: int) -> np.ndarray:
+def _as_new(found: Annotation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Scores of labelled cells, each fold as if it had come later; (N,) float32, NaN for other cells.
 
     Components fit the cells that they were made from: cells that come later lie nearer to the middle of the trailing
-    ones. So those of a fold are made from the other cells.
+    ones. So those of a fold are made from the other cells. Where folds are batches, a second score is of cells that were
+    first moved by what those of their batch have in common.
     """
-    evidence, y, n_labels = found.evidence, found.y, found.cross_fitted.shape[1]
-    labelled = np.flatnonzero(y >= 0)
-    fold = deal_folds(y[labelled], found.config.cross_fit_folds, np.random.default_rng(seed))
+    evidence, y, n_labels, by_batch = found.evidence, found.y, found.cross_fitted.shape[1], found.by_batch
+    if by_batch is None:
+        labelled = np.flatnonzero(y >= 0)
+        fold = np.full(len(y), -1)
+        fold[labelled] = deal_folds(y[labelled], found.config.cross_fit_folds, np.random.default_rng(seed))
+        decisions, together = evidence.cell_decisions, None
+    else:
+        fold, decisions, together = by_batch.fold, by_batch.cell_decisions, np.full(len(y), np.nan, dtype=np.float32)
     score = np.full(len(y), np.nan, dtype=np.float32)
-    for number in np.unique(fold[fold >= 0]):
-        cells = labelled[fold == number]
+    for cells, _ in _folds(fold, y):
         others = np.setdiff1d(np.arange(len(y)), cells)
         points, loadings, center = principal(found.expression, evidence.n_components, seed, others)
         shapes = label_shapes(points, y[others], n_labels)
-        distances = shapes.distances(product(found.expression, cells, loadings) - center)
-        score[cells] = novelty_score(distances, evidence.cell_decisions[cells])
-    return score
+        later = product(found.expression, cells, loadings) - center
+        score[cells] = novelty_score(shapes.distances(later), decisions[cells])
+        if by_batch is None:
+            continue
+        for batch in np.unique(by_batch.batches[cells]):
+            own = by_batch.batches[cells] == batch
+            moved = later[own] - shapes.offset(later[own], found.cross_fitted[cells[own]].argmax(1))
+            together[cells[own]] = novelty_score(shapes.distances(moved), decisions[cells[own]])
+    return score, together
+
+
+def _folds(fold: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The cells of each fold, and the labels without theirs."""
+    for number in np.unique(fold[fold >= 0]):
+        cells = np.flatnonzero(fold == number)
+        others = y.copy()
+        others[cells] = -1
+        yield cells, others

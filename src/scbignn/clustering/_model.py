@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._files import Parts, read_parts, write_parts
+from .._hub import as_table, card, pull, push
 from .._training import below, prefixed
 from ._config import Config
 from ._encoder import BGFormer
@@ -82,6 +84,82 @@ class Model:
             There is something at `path`, and it is not to be overwritten, or is no saved model.
         """
         write_parts(path, _KIND, _parts(self), overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        private: bool = False,
+        commit_message: str = "Upload model",
+        endpoint: str | None = None,
+    ) -> str:
+        """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
+
+        It holds no cells.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository; it is made if it does not exist.
+        token
+            Of a user who may write there; by default the one that `hf auth login` stored.
+        private
+            Of a new repository: whether others may not see it.
+        commit_message
+            What the hub's history says.
+        endpoint
+            Another hub than that of the environment variable `HF_ENDPOINT`, or https://huggingface.co.
+
+        Returns
+        -------
+        Address of the repository. ``scbignn.read_model("hf://owner/name")`` reads the model.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        PermissionError
+            The hub does not let you.
+        ValueError
+            `repo_id` is no name of a repository.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.save(path)
+            (path / "README.md").write_text(model_card(self, repo_id), encoding="utf-8")
+            return push(path, repo_id, token=token, private=private, message=commit_message, endpoint=endpoint)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, revision: str | None = None, *, token: str | None = None, endpoint: str | None = None
+    ) -> Model:
+        """Read a model from the Hugging Face Hub. Only its two files are downloaded, and nothing is run.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name" of the repository.
+        revision
+            Branch, tag or commit; by default the newest state.
+        token, endpoint
+            As in :meth:`push_to_hub`.
+
+        Raises
+        ------
+        ConnectionError
+            The hub cannot be reached, and the model was not read before.
+        FileNotFoundError
+            There is no such repository or revision, or you may not see it.
+        ModuleNotFoundError
+            huggingface_hub is not installed.
+        ValueError
+            `repo_id` is no name of a repository, or what is there is no such model, one of a newer version, or one that
+            is incomplete or was changed.
+        """
+        return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
 
     def __repr__(self) -> str:
         n_sets, m, _ = self.landmarks.anchors.shape
@@ -155,6 +233,25 @@ def _attention(
     found = sp.csr_matrix(entries, shape=(n, len(network.quantiser.tokens)))
     found.sort_indices()
     return found
+
+
+def model_card(model: Model, repo_id: str) -> str:
+    """What a repository says of the model, in Markdown."""
+    about, config, default = model.about, model.config.to_dict(), Config().to_dict()
+    changed = {name: value for name, value in config.items() if value != default[name]}
+    plain = {name: value for name, value in about.items() if not isinstance(value, dict)}
+    sections = {
+        "Use": "```python\nscbignn.tl.predict_clusters(query, model)\n```",
+        "Genes": f"{len(model.genes):,}, such as {', '.join(model.genes[model.scores.panel[:10]])}.",
+        "Config": as_table(changed, "field", "value") if changed else "The default.",
+        "Where it comes from": as_table({**plain, **about.get("versions", {})}, "what", ""),
+        "Privacy": "No cells are in it, only anchors, which are means of many.",
+    }
+    what = (
+        f"Assigns single cells to {model.n_clusters} clusters, after BGFormer "
+        "([arXiv 2602.07475](https://arxiv.org/abs/2602.07475))."
+    )
+    return card(repo_id, what, ["single-cell", "scRNA-seq", "clustering"], sections)
 
 
 def read_model(path: str | Path) -> Model:

@@ -1,6 +1,7 @@
 """Cell graphs, independent of any framework: neighbours, mean aggregation, homophily."""
 
 from ._attention import Attend, neighbor_attention, neighbor_sum
+from ._balanced import balanced_among, balanced_neighbors
 from ._connectivities import connectivities
 from ._homophily import homophily, homophily_per_label
 from ._knn import Neighbors, describe_search, nearest_among, nearest_neighbors
@@ -13,6 +14,8 @@ __all__ = [
     "Engine",
     "Neighbors",
     "SparseProduct",
+    "balanced_among",
+    "balanced_neighbors",
     "choose_engine",
     "connectivities",
     "describe_search",

@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
 from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
+from .._training import remove_checkpoints
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate
@@ -28,6 +29,7 @@ def annotate(
     labels_key: str,
     *,
     reference: AnnData | None = None,
+    batch_key: str | None = None,
     mode: Literal["transductive", "inductive"] = "transductive",
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
@@ -45,7 +47,7 @@ def annotate(
     devices: int | None = None,
     num_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Label cells from labelled ones by scBiGNN (arXiv 2312.10310).
@@ -71,6 +73,11 @@ def annotate(
         Column of `adata.obs`, or of `reference.obs`, with the known labels.
     reference
         Labelled cells of another data set. `adata` needs no labels then.
+    batch_key
+        Column of `adata.obs`, or of `reference.obs`, with batches: donors, samples, technologies. Genes are then chosen by
+        what they tell within batches; and where the cells to label are of other batches than the labelled ones, as those
+        of a query are, confidence and thresholds are taken from labelled cells whose whole batch was hidden. Takes
+        longer: see the guide, Batches.
     mode
         With a reference: whether the cells of `adata` are looked at together or each by itself; see
         :func:`scbignn.tl.predict`. Without one it is always transductive.
@@ -113,9 +120,10 @@ def annotate(
     rng
         Seed or generator. On one machine's CPU the same seed gives bit-identical results. Global random states are
         neither read nor changed.
-    checkpoint
-        File that keeps the run while it trains: started again with the same arguments after an interruption, it goes
-        on from there, to the same result. The file is removed at the end.
+    checkpoint_dir
+        Folder that keeps the run while it goes on: started again with the same arguments after an interruption, it goes
+        on from there, to the same result. A killed process loses one linear machine, one minute of training or one fold
+        at most. The folder is made if need be, and emptied of the run at the end.
     copy
         Return an annotated copy instead of annotating `adata`.
 
@@ -167,15 +175,15 @@ def annotate(
     ImportError
         Several processes were started, and Lightning Fabric is not installed.
     KeyError
-        `labels_key`, `layer` or `gene_symbols` does not exist.
+        `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError
         `adata` is no AnnData or its matrix not in memory, or `config`, `transformer` or `unlabeled_category` is of a
         wrong type.
     ValueError
-        Names are not unique, labels are missing, single or complete, cells are empty, or the matrix holds NaN,
-        infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few genes of
-        the reference are there, the transformer does not find enough neighbours, or the program was not started as
-        `devices` and `num_nodes` say. The message says what was found and what mends it.
+        Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix
+        holds NaN, infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few
+        genes of the reference are there, the transformer does not find enough neighbours, or the program was not
+        started as `devices` and `num_nodes` say. The message says what was found and what mends it.
 
     Examples
     --------
@@ -198,6 +206,7 @@ def annotate(
             model = fit(
                 reference,
                 labels_key,
+                batch_key=batch_key,
                 unlabeled_category=unlabeled_category,
                 layer=layer,
                 gene_symbols=theirs,
@@ -210,7 +219,7 @@ def annotate(
                 devices=devices,
                 num_nodes=num_nodes,
                 rng=rng,
-                checkpoint=checkpoint,
+                checkpoint_dir=checkpoint_dir,
             )
         return predict(
             adata,
@@ -238,6 +247,7 @@ def annotate(
     learned = learn(
         adata,
         labels_key,
+        batch_key=batch_key,
         verb="annotate",
         unlabeled_category=unlabeled_category,
         may_be_complete=False,
@@ -251,7 +261,7 @@ def annotate(
         devices=devices,
         num_nodes=num_nodes,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
         reject=reject,
         false_rejection_rate=false_rejection_rate,
     )
@@ -266,8 +276,7 @@ def annotate(
         key_added=key_added,
     )
     write_slots(target, slots)
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+    remove_checkpoints(learned.checkpoint_dir)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("annotate: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None

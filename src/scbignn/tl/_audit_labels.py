@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from anndata import AnnData
 from .._adata import Slot, write_slots
 from .._check import check_anndata, check_free, check_writable
 from .._keys import AuditKeys
+from .._training import remove_checkpoints
 from ..annotation import Config, audit_table, label_shapes
 from ..annotation import audit_labels as audit_cells
 from ._learn import check_config, learn
@@ -33,6 +35,7 @@ def audit_labels(
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
+    checkpoint_dir: str | Path | None = None,
 ) -> None:
     """Find labelled cells whose label is probably wrong, and say what they probably are.
 
@@ -47,7 +50,7 @@ def audit_labels(
         Annotated data with labelled cells, all or some; of any sort that :func:`scbignn.tl.annotate` takes.
     labels_key
         Column of `adata.obs` with the labels to audit.
-    unlabeled_category, layer, transformer, config, device, backend, rng
+    unlabeled_category, layer, transformer, config, device, backend, rng, checkpoint_dir
         As in :func:`scbignn.tl.annotate`; the config must have ``cross_fit_folds`` of at least 2.
     key_added
         Name from which all slots below are derived.
@@ -98,7 +101,7 @@ def audit_labels(
         device=device,
         backend=backend,
         rng=rng,
-        checkpoint=None,
+        checkpoint_dir=checkpoint_dir,
     )
     found, names = learned.found, learned.labels.names
     cells = np.flatnonzero(np.isfinite(found.cross_fitted).all(1))
@@ -125,6 +128,7 @@ def audit_labels(
         Slot("uns", keys.key, about),
     ]
     write_slots(adata, slots)
+    remove_checkpoints(learned.checkpoint_dir)
     logger.info(
         "audit_labels: done in %.1f s; %.1f %% of labels are wrong by estimate, %d more likely wrong than right; wrote %s",
         time.perf_counter() - start,

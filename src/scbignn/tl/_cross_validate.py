@@ -15,9 +15,9 @@ from anndata import AnnData
 from natsort import natsorted
 
 from .._adata import Slot, label_colors, write_slots
-from .._check import Labels, check_anndata, check_free, check_writable, pick_column, some
+from .._check import Labels, batch_column, check_anndata, check_free, check_writable, some
 from .._keys import CrossValidationKeys
-from .._training import progress_bar
+from .._training import progress_bar, remove_checkpoints
 from ..annotation import Config, deal_folds, validation_tables
 from ..annotation import cross_validate as cross_validate_cells
 from ._learn import prepare, run_params
@@ -39,7 +39,7 @@ def cross_validate(
     device: str = "auto",
     backend: Literal["auto", "dgl", "torch"] = "auto",
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
 ) -> None:
     """How well :func:`scbignn.tl.annotate` recovers labels that it is not shown, on your own data.
 
@@ -56,14 +56,16 @@ def cross_validate(
     n_splits
         Number of folds, at least 2. Not used with `batch_key`.
     batch_key
-        Column of `adata.obs` with donors or batches, each to be annotated by the others: what to expect of new ones.
+        Column of `adata.obs` with donors or batches, each to be annotated by the others: what to expect of new ones. As
+        with the `batch_key` of :func:`scbignn.tl.annotate`, the others' batches count in the choice of genes and for
+        confidence; that takes longer.
     unlabeled_category, layer, transformer, config, device, backend, rng
         As in :func:`scbignn.tl.annotate`. Unlabelled cells are in sight in every fold.
     key_added
         Name from which all slots below are derived.
-    checkpoint
-        File that keeps finished folds; beside it, one keeps the fold that is running. Started again with the same
-        arguments after an interruption, the run goes on from there, to the same result. Both are removed at the end.
+    checkpoint_dir
+        Folder that keeps finished folds; in it, one keeps the fold that is running. Started again with the same
+        arguments after an interruption, the run goes on from there, to the same result. It is emptied at the end.
 
     Returns
     -------
@@ -113,10 +115,14 @@ def cross_validate(
         device=device,
         backend=backend,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
     )
     labels = start.labels
-    fold, folds = _by_batch(adata, batch_key, labels) if batch_key else _dealt(labels, n_splits, start.seed)
+    batches = None
+    if batch_key is None:
+        fold, folds = _dealt(labels, n_splits, start.seed)
+    else:
+        fold, folds, batches = _by_batch(adata, batch_key, labels)
     with progress_bar(len(folds), unit="fold", name="cross-validation") as bar:
         found = cross_validate_cells(
             start.x,
@@ -129,7 +135,8 @@ def cross_validate(
             seed=start.seed,
             progress=bar,
             transformer=start.transformer,
-            checkpoint=start.checkpoint,
+            batches=batches,
+            checkpoint_dir=start.checkpoint_dir,
             fingerprint=start.fingerprint,
         )
     tables = validation_tables(found, labels.codes, labels.names, folds, adata.var_names)
@@ -151,8 +158,7 @@ def cross_validate(
         Slot("uns", keys.colors, label_colors(adata, labels_key, labels.names)),
     ]
     write_slots(adata, slots)
-    if start.checkpoint is not None:
-        start.checkpoint.unlink(missing_ok=True)
+    remove_checkpoints(start.checkpoint_dir)
     logger.info(
         "cross_validate: done in %.1f s; accuracy %.4f, macro-F1 %.4f on the mean of %d folds; wrote %s",
         time.perf_counter() - begin,
@@ -178,11 +184,9 @@ def _dealt(labels: Labels, n_splits: int, seed: int) -> tuple[np.ndarray, list[s
     return fold, [str(number) for number in range(n_splits)]
 
 
-def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarray, list[str]]:
-    column = pick_column(adata.obs, batch_key, "batch_key")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.obs has {column.shape[1]} columns named {batch_key!r}. Rename all but one."
-        raise ValueError(msg)
+def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """A fold for each labelled cell, the names of the folds, and batch codes of all cells."""
+    column = batch_column(adata, batch_key)
     known = labels.codes >= 0
     lacking = adata.obs_names[column.isna().to_numpy() & known]
     if len(lacking):
@@ -196,4 +200,5 @@ def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarra
     if len(names) < 2:
         msg = f"all labelled cells are of one batch in adata.obs[{batch_key!r}]. Use n_splits=5 instead of batch_key."
         raise ValueError(msg)
-    return np.where(known, pd.Categorical(batches, categories=names).codes, -1).astype(np.int64), names
+    fold = np.where(known, pd.Categorical(batches, categories=names).codes, -1).astype(np.int64)
+    return fold, names, np.unique(batches, return_inverse=True)[1]

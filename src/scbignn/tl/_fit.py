@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from .._adata import label_colors
 from .._check import check_type, gene_names, some
+from .._training import remove_checkpoints
 from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
 
@@ -23,6 +24,7 @@ def fit(
     adata: AnnData,
     labels_key: str,
     *,
+    batch_key: str | None = None,
     unlabeled_category: object = "Unknown",
     layer: str | None = None,
     gene_symbols: str | None = None,
@@ -35,7 +37,7 @@ def fit(
     devices: int | None = None,
     num_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
 ) -> Model:
     """Train scBiGNN (arXiv 2312.10310) on a labelled reference, to label other cells with :func:`scbignn.tl.predict`.
 
@@ -45,6 +47,10 @@ def fit(
         The reference, cells x genes, of any sort that :func:`scbignn.tl.annotate` takes. Cells without a label may be among them; they then take part as in :func:`scbignn.tl.annotate`.
     labels_key
         Column of `adata.obs` with the known labels.
+    batch_key
+        Column of `adata.obs` with batches: donors, samples, technologies. Genes are then chosen by what they tell within
+        batches, and confidence and thresholds are taken from labelled cells whose whole batch was hidden, as is that of a
+        query. Takes longer: see the guide, Batches.
     unlabeled_category
         Cells that carry this label, or none (NaN), are unlabelled.
     layer
@@ -52,7 +58,7 @@ def fit(
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
         counts, and genes without one are left out. Default: `adata.var_names`.
-    n_top_genes, n_neighbors, transformer, config, device, backend, devices, num_nodes, rng, checkpoint
+    n_top_genes, n_neighbors, transformer, config, device, backend, devices, num_nodes, rng, checkpoint_dir
         As in :func:`scbignn.tl.annotate`.
 
     Returns
@@ -66,7 +72,7 @@ def fit(
     ImportError
         Several processes were started, and Lightning Fabric is not installed.
     KeyError
-        `labels_key`, `layer` or `gene_symbols` does not exist.
+        `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError, ValueError
         As in :func:`scbignn.tl.annotate`, but for all cells being labelled, which is the rule here.
 
@@ -85,6 +91,8 @@ def fit(
     learned = learn(
         adata,
         labels_key,
+        batch_key=batch_key,
+        of_its_own=False,
         verb="fit",
         unlabeled_category=unlabeled_category,
         may_be_complete=True,
@@ -98,7 +106,8 @@ def fit(
         devices=devices,
         num_nodes=num_nodes,
         rng=rng,
-        checkpoint=checkpoint,
+        checkpoint_dir=checkpoint_dir,
+        hashed=True,
     )
     about = {
         "labels_key": labels_key,
@@ -110,11 +119,14 @@ def fit(
         "data": learned.fingerprint["expression"],
         "versions": {name: version(name) for name in ("scbignn", "torch", "numpy", "scikit-learn")},
     }
+    if batch_key is not None:
+        about["batch_key"] = batch_key
     colors = label_colors(adata, labels_key, learned.labels.names)
     trust, _ = trust_of(learned.found, of_its_own=False, seed=learned.params["seed"])
-    model = model_of(learned.found, genes, learned.labels.names, trust=trust, colors=colors, about=about)
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+    model = model_of(
+        learned.found, genes, learned.labels.names, trust=trust, batches=learned.batches, colors=colors, about=about
+    )
+    remove_checkpoints(learned.checkpoint_dir)
     logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)
     return model
 

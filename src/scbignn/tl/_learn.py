@@ -17,16 +17,18 @@ from anndata import AnnData
 
 from .._adata import read_expression
 from .._check import (
+    Batches,
     Expression,
     Labels,
     check_anndata,
     check_n_neighbors,
     check_transformer,
-    checkpoint_path,
+    checkpoint_folder,
     count_values,
     form_of,
     generator_of,
     pick_matrix,
+    read_batches,
     read_labels,
 )
 from .._expression import Rows, chunks
@@ -60,9 +62,10 @@ class Prepared(NamedTuple):
     seed: int
     transformer: Any
     """What searches neighbours; None for the search that is built in."""
-    checkpoint: Path | None
+    checkpoint_dir: Path | None
     fingerprint: dict[str, Any]
-    """What a checkpoint must agree on besides config and seed."""
+    """What a checkpoint must agree on besides config and seed; empty where nobody asks."""
+    batches: Batches | None
     ranks: Ranks
     """The processes that train together; `device` is that of this one."""
 
@@ -77,6 +80,9 @@ class Learned(NamedTuple):
     params: dict[str, Any]
     """For `uns`."""
     fingerprint: dict[str, Any]
+    batches: np.ndarray | None
+    """(N,) codes."""
+    checkpoint_dir: Path | None
 
 
 def prepare(
@@ -91,20 +97,26 @@ def prepare(
     device: str,
     backend: str,
     rng: int | np.random.Generator,
-    checkpoint: str | Path | None,
+    checkpoint_dir: str | Path | None,
     transformer: Any = None,
     n_top_genes: int | None = None,
     n_neighbors: int | None = None,
+    batch_key: str | None = None,
     devices: int | None = 1,
     num_nodes: int | None = 1,
+    hashed: bool = False,
 ) -> Prepared:
-    """Check everything, and read; `verb` is what the log calls the run."""
+    """Check everything, and read; `verb` is what the log calls the run.
+
+    The data are hashed for checkpoints, where several processes must agree, or where they are to be `hashed` in any case.
+    """
     check_anndata(adata, in_memory=False)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
+    batches = read_batches(adata, batch_key, labels)
     config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     check_transformer(transformer)
-    checkpoint = checkpoint_path(checkpoint)
+    folder = checkpoint_folder(checkpoint_dir)
     ranks = join(choose_device(device), devices, num_nodes)
     torch_device, engine = choose(ranks.device, backend)
     seed = int(generator_of(rng).integers(2**31))
@@ -114,8 +126,6 @@ def prepare(
         verb, annotation_memory(size, config, n_labelled=np.sum(labels.codes >= 0), form=form_of(matrix)), _FEWER
     )
     x, expression = read_expression(adata, layer)
-    fingerprint = _fingerprint(x, labels) | {"transformer": describe_search(transformer)}
-    ranks.check_alike(**fingerprint, config=config, seed=seed)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s%s",
         verb,
@@ -128,19 +138,14 @@ def prepare(
         engine,
         "" if ranks.size == 1 else f"; process {ranks.rank} of {ranks.size}",
     )
-    return Prepared(
-        x,
-        labels,
-        expression,
-        config,
-        torch_device,
-        engine,
-        seed,
-        transformer,
-        checkpoint,
-        fingerprint,
-        ranks,
-    )
+    if batches is not None:
+        logger.info("%s: %d batches in adata.obs[%r]", verb, len(batches.names), batch_key)
+    fingerprint = {}
+    if hashed or folder is not None or ranks.size > 1:
+        fingerprint = _fingerprint(x, labels, batches, transformer)
+    ranks.check_alike(**fingerprint, config=config, seed=seed)
+    where = torch_device, engine, seed, transformer, folder
+    return Prepared(x, labels, expression, config, *where, fingerprint, batches, ranks)
 
 
 def learn(
@@ -149,11 +154,17 @@ def learn(
     *,
     reject: str | None = None,
     false_rejection_rate: float | None = None,
+    batch_key: str | None = None,
+    of_its_own: bool = True,
     **arguments: Any,
 ) -> Learned:
-    """Prepare with the given arguments, and train. Nothing is written to `adata`."""
-    start = prepare(adata, labels_key, **arguments)
+    """Prepare with the given arguments, and train. Nothing is written to `adata`.
+
+    `of_its_own` says whether the cells to label are those of `adata`, and not of batches to come.
+    """
+    start = prepare(adata, labels_key, batch_key=batch_key, **arguments)
     rate = rejection_rate(reject, false_rejection_rate, start.labels.names, start.config)
+    codes = None if start.batches is None else start.batches.codes
     found = annotate_cells(
         start.x,
         start.labels.codes,
@@ -163,12 +174,24 @@ def learn(
         engine=start.engine,
         seed=start.seed,
         transformer=start.transformer,
-        checkpoint=start.checkpoint,
+        batches=codes,
+        unseen_batches=not of_its_own or _mostly_unseen(start.labels.codes, codes),
+        checkpoint_dir=start.checkpoint_dir,
         fingerprint=start.fingerprint,
         ranks=start.ranks,
     )
     params = run_params(start, labels_key, arguments["unlabeled_category"]) | {"config": found.config.to_dict()}
-    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint)
+    if batch_key is not None:
+        params["batch_key"] = batch_key
+    return Learned(found, rate, start.labels, start.expression, params, start.fingerprint, codes, start.checkpoint_dir)
+
+
+def _mostly_unseen(labels: np.ndarray, batches: np.ndarray | None) -> bool:
+    """Whether most cells to label are of batches without a labelled cell."""
+    if batches is None:
+        return False
+    seen = np.isin(batches, batches[labels >= 0])
+    return bool(np.mean(~seen[labels < 0]) > 0.5)
 
 
 def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> dict[str, Any]:
@@ -241,10 +264,17 @@ def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engi
     return torch_device, choose_engine(settings.backend if backend == "auto" else backend, torch_device)
 
 
-def _fingerprint(x: sp.csr_matrix | Rows, labels: Labels) -> dict[str, Any]:
+def _fingerprint(x: sp.csr_matrix | Rows, labels: Labels, batches: Batches | None, transformer: Any) -> dict[str, Any]:
     digest = hashlib.sha256()
     for rows in chunks(x):
         for part in (rows.indptr, rows.indices, rows.data):
             digest.update(np.ascontiguousarray(part))
     codes = hashlib.sha256(labels.codes).hexdigest()
-    return {"expression": digest.hexdigest(), "labels": [codes, *labels.names], "version": version("scbignn")}
+    of_batches = None if batches is None else hashlib.sha256(batches.codes).hexdigest()
+    return {
+        "expression": digest.hexdigest(),
+        "labels": [codes, *labels.names],
+        "batches": of_batches,
+        "transformer": describe_search(transformer),
+        "version": version("scbignn"),
+    }
