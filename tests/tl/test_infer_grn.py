@@ -198,14 +198,14 @@ def test_a_transformer_learns_from_the_cells_and_goes_on_from_a_checkpoint(data,
         found = tl.infer_grn(adata, network, **arguments)
     assert "encoder: trained on 30 cells; squared error of hidden expression" in caplog.text
     assert found.uns["sctransnet"]["params"]["encoder"] == "transformer"
-    file = tmp_path / "run.safetensors"
+    folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("scbignn.tl._infer_grn.infer_links", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            tl.infer_grn(adata, network, checkpoint=file, **arguments)
-    assert file.exists()
-    again = tl.infer_grn(adata, network, checkpoint=file, **arguments)
-    assert not file.exists()
+            tl.infer_grn(adata, network, checkpoint_dir=folder, **arguments)
+    assert [file.name for file in folder.iterdir()] == ["scbignn-encoder-0.safetensors"]
+    again = tl.infer_grn(adata, network, checkpoint_dir=folder, **arguments)
+    assert not folder.exists()
     np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
 
 

@@ -21,10 +21,10 @@ from .._adata import (
     stale_grn_slots,
     write_slots,
 )
-from .._check import check_anndata, check_free, checkpoint_path, counted, generator_of
+from .._check import check_anndata, check_free, checkpoint_folder, counted, generator_of
 from .._keys import GrnKeys
 from .._settings import settings
-from .._training import choose_device
+from .._training import Checkpoints, choose_device, remove_checkpoints
 from ..graph import choose_engine
 from ..regulation import SPLITS, Config, ScBert, Split, infer_links, read_network
 from ._grn_encoder import checked_encoder, name_of, read_encoder
@@ -46,7 +46,7 @@ def infer_grn(
     key_added: str = "sctransnet",
     device: str = "auto",
     rng: int | np.random.Generator = 0,
-    checkpoint: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Score regulatory links from known ones and expression, beside what degree alone would say.
@@ -96,9 +96,9 @@ def infer_grn(
         `"auto"` (CUDA where torch has it, else the CPU), or a torch device.
     rng
         Seed or generator. On one machine's CPU the same seed gives identical results.
-    checkpoint
-        File that keeps the training of ``encoder="transformer"``: started again with the same arguments after an
-        interruption, it goes on from there, to the same result. The file is removed at the end.
+    checkpoint_dir
+        Folder that keeps the training of ``encoder="transformer"``: started again with the same arguments after an
+        interruption, it goes on from there, to the same result. What was kept is removed at the end.
     copy
         Return a copy with the results instead of writing to `adata`.
 
@@ -160,7 +160,7 @@ def infer_grn(
     _check_enough(known.n_with_edges, int(known.known.sum()), split, config)
     n_edges = _checked_n_edges(n_edges, int(known.known.sum()), known.known.size)
     encode = checked_encoder(encoder, adata.var_names, config)
-    files = _files(checkpoint_path(checkpoint), len(groups))
+    folder = checkpoint_folder(checkpoint_dir)
     torch_device = choose_device(device)
     engine = choose_engine(settings.backend, torch_device)
     seed = int(generator_of(rng).integers(2**31))
@@ -184,8 +184,8 @@ def infer_grn(
         "config": config.to_dict(),
     }
     slots, about = [], []
-    for key, file, group in zip(keys, files, groups, strict=True):
-        own = x[group.cells]
+    for number, (key, group) in enumerate(zip(keys, groups, strict=True)):
+        own, file = x[group.cells], Checkpoints(folder, {}).file(f"encoder-{number}")
         found = infer_links(
             own,
             known.known,
@@ -214,19 +214,10 @@ def infer_grn(
     if groupby is not None:
         slots += grn_index_slots(key_added, groupby, keys, about)
     write_slots(target, stale_grn_slots(adata, key_added, keys) + slots)
-    for file in files:
-        if file is not None:
-            file.unlink(missing_ok=True)
+    remove_checkpoints(folder)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("infer_grn: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
-
-
-def _files(checkpoint: Path | None, n_groups: int) -> list[Path | None]:
-    """A checkpoint for each group."""
-    if checkpoint is None or n_groups == 1:
-        return [checkpoint] * n_groups
-    return [checkpoint.with_name(f"{checkpoint.name}.{number}") for number in range(n_groups)]
 
 
 def _checked_config(config: Config | None) -> Config:
