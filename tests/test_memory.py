@@ -52,8 +52,8 @@ def test_each_phase_holds_at_least_the_arrays_that_it_must():
     n, z = 100_000, 16_000_000
     phases = annotation_memory(Size(n, 2000, z, 20), Config(), n_labelled=n // 2)
     assert phases["reading"] > 8 * z  # a CSR matrix of its own
-    both = z + 200 * n  # genes and smoothed components of each cell, and a half of them again for the solver
-    assert phases["linear methods"] > 8 * z + 8 * both + 36 * both / 2
+    trained = (z + 200 * n) / 2  # genes and smoothed components of labelled cells, once more for the solver
+    assert phases["linear methods"] > 8 * z + 4 * 200 * n + 16 * trained
     assert phases["slots"] > 8 * z + 12 * n * 10 + 2 * 4 * n * 20
     without = annotation_memory(Size(n, 2000, z, 20), Config.paper(), n_labelled=n // 2)
     assert "linear methods" not in without

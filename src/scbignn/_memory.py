@@ -24,7 +24,7 @@ Phases = dict[str, float]
 #: Entries of the blocks of distances, and rows whose candidates are compared at a time; see `graph._knn`.
 _BLOCK_ENTRIES, _BLOCK_ROWS, _CANDIDATES = 16e6, 16_384, 4
 #: Entries of the attention matrices of a bucket, and cells above which linear machines learn in batches.
-_PAIRS, _MINI_BATCH_CELLS = 2e6, 50_000
+_PAIRS, _MINI_BATCH_CELLS = 2e6, 30_000
 #: Most cells that linear machines learn from, whose components are found exactly, and rows that are read at a time.
 _TRAINED, _DECOMPOSED, _CHUNK_ROWS = 100_000, 20_000, 8192
 #: Components that linear methods average over neighbours, and neighbours in that mean.

@@ -228,7 +228,7 @@ def test_where_very_many_are_labelled_a_part_sets_the_penalty_and_a_part_is_lear
     monkeypatch.setattr(_anchor, "MOST_TRAINED", 120)
     monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
     seen, machine = [], _anchor._machine
-    monkeypatch.setattr(_anchor, "_machine", lambda penalty, n: seen.append((penalty, n)) or machine(penalty, n))
+    monkeypatch.setattr(_anchor, "_machine", lambda *of, **how: seen.append(of) or machine(*of, **how))
     found = fit_anchor(x, y, 3, seed=0)
     drawn = _anchor.draw_labelled(y, 120, np.random.default_rng(0))
     assert len(seen) == 3 * 4 + 1 + 3 + 1  # on the part that sets the penalty, and then with it

@@ -222,7 +222,7 @@ def test_a_part_of_very_many_labelled_cells_chooses(monkeypatch):
     monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
     config, anchor = choose_target_sum(x, y, 3, open_sum(), seed=0)
     assert config == open_sum(target_sum=1e3)
-    assert anchor is None
+    assert abs(len(anchor.decisions) - (np.sum(y >= 0) - 40)) <= 3
     found = run(open_sum(anchor=True), x, y)
     assert found.config.target_sum == 1e3
     np.testing.assert_array_equal(np.isfinite(found.evidence.gene_decisions), True)

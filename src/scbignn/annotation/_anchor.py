@@ -23,10 +23,10 @@ from .._expression import Rows
 
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
-#: Above this many training cells the machine is fitted by averaged stochastic gradient, with the plain hinge loss.
-_MINI_BATCH_CELLS = 50_000
+#: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
+_MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
-TUNING_CELLS, MOST_TRAINED = 20_000, 100_000
+TUNING_CELLS, MOST_TRAINED = 10_000, 100_000
 #: Of a label with so many cells or fewer, all are kept where cells are drawn.
 _KEPT_OF_LABEL = 50
 #: A factor on decisions that makes them logits. The networks learn their own, from this start.
@@ -153,7 +153,9 @@ def fit_anchor(
     def trained(members: np.ndarray, penalty: float) -> Linear:
         train = everyone[members]
         weights = None if believed is None else believed.weights[train]
-        machine = _machine(penalty, len(train)).fit(features[members], y[train], sample_weight=weights)
+        machine = _machine(penalty, len(train), mini_batch=len(everyone) > _MINI_BATCH_CELLS).fit(
+            features[members], y[train], sample_weight=weights
+        )
         return _of_all_labels(machine, n_labels)
 
     held_out = (fold >= 0) & out_of_fold
@@ -226,10 +228,10 @@ def believe(decisions: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> B
     return Believed(labels, weights * (known.sum() / weights.sum()))
 
 
-def _machine(penalty: float, n_cells: int) -> ClassifierMixin:
-    if n_cells <= _MINI_BATCH_CELLS:
-        return LinearSVC(C=penalty, random_state=0)
-    return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)
+def _machine(penalty: float, n_cells: int, *, mini_batch: bool) -> ClassifierMixin:
+    if mini_batch:
+        return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)
+    return LinearSVC(C=penalty, random_state=0)
 
 
 def _of_all_labels(machine: ClassifierMixin, n_labels: int) -> Linear:

@@ -119,7 +119,11 @@ def annotate_cells(
         genes = choose_genes(expression, y, config, batches)
         ranks.check_alike(target_sum=config.target_sum, genes=genes)
         if config.has_components:
-            gene = None if anchor is None else anchor.of_all(expression, y)
+            gene = anchor
+            if anchor is not None and len(anchor.decisions) == np.sum(y >= 0):
+                gene = anchor.of_all(expression, y)
+            elif anchor is not None:  # of a part of the labelled cells, which has shown what penalty is good
+                gene = fit_anchor(expression, y, n_labels, penalties=(anchor.penalty,), seed=seed)
             gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
             gathering |= {"gene": gene, "progress": bar}
             gathered = kept.arrays(
@@ -208,7 +212,7 @@ def choose_target_sum(
 
     How strongly counts are compressed matters more than most of what follows, and which s is best differs from data to
     data: shallow data gain by a small one. Labels decide, of cells held out of the machine; where very many are
-    labelled, a part of them decides, and there is no machine of all.
+    labelled, a part of them decides.
 
     Parameters
     ----------
@@ -223,12 +227,12 @@ def choose_target_sum(
 
     Returns
     -------
-    The config, and the machine's decisions about labelled cells only.
+    The config, and the machine of those labelled cells that decided, with its decisions about them only.
     """
     if config.target_sum is not None:
         return config, None
     known = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
-    x, y, n_labelled, best_sum, best = x[known], y[known], np.sum(y >= 0), None, None
+    x, y, best_sum, best = x[known], y[known], None, None
     for target_sum in _TARGET_SUMS:
         candidate = normalized(x, target_sum, unit=config.unit_rows)
 
@@ -243,7 +247,7 @@ def choose_target_sum(
             if not _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
                 continue
         best_sum, best = target_sum, fitted(f"anchor-{target_sum:g}")
-    return dataclasses.replace(config, target_sum=best_sum), best if len(y) == n_labelled else None
+    return dataclasses.replace(config, target_sum=best_sum), best
 
 
 def _is_better(right: np.ndarray, before: np.ndarray) -> bool:
