@@ -144,7 +144,7 @@ def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
     if config.has_components:
         held += 12.0 * n * (config.n_components + 2 * c)
     edges = 100.0 * n * (config.n_neighbors + 1) * (2 if config.symmetric_graph else 1)
-    learning = 12.0 * n * _width(config, c, config.n_components + 2 * c) + edges
+    learning = 6.0 * n * _width(config, c, config.n_components + 2 * c) + edges
     again = 4.0 * n * (2 * c + config.width) if config.cross_fit_folds else 0.0
     thinned = 25 * panel if config.gene_dropout else 0.0
     return {
