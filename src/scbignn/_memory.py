@@ -140,7 +140,8 @@ def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
     n, c, panel = size.n, size.c, size.panel(config.n_top_genes)
     from_h = config.graph_from == "h"
     dims = config.width if from_h else config.n_components + c
-    held += 36 * panel + 4.0 * n * (4 * c + config.width)
+    kept = held + 8 * panel + 4.0 * n * (4 * c + config.width)
+    held = kept + 28 * panel
     if config.has_components:
         held += 12.0 * n * (config.n_components + 2 * c)
     edges = 100.0 * n * (config.n_neighbors + 1) * (2 if config.symmetric_graph else 1)
@@ -150,7 +151,7 @@ def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
     return {
         "gene-level network": held + thinned + _activations(panel / n, config),
         "cell-level network": held + again + max(_search(n, config.n_neighbors, dims), learning),
-        "slots": held + 80.0 * n * (config.n_neighbors + 1) + 8.0 * n * c,
+        "slots": kept + 80.0 * n * (config.n_neighbors + 1) + 8.0 * n * c,
     }
 
 
