@@ -148,18 +148,19 @@ def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
     n, c, panel = size.n, size.c, size.panel(config.n_top_genes)
     from_h = config.graph_from == "h"
     dims = config.width if from_h else config.n_components + c
-    held += 36 * panel + 4.0 * n * (4 * c + config.width)
+    kept = held + 8 * panel + 4.0 * n * (4 * c + config.width)
+    held = kept + 28 * panel
     if config.has_components:
         held += 12.0 * n * (config.n_components + 2 * c)
     edges = 100.0 * n * (config.n_neighbors + 1) * (2 if config.symmetric_graph else 1)
     learners = n if config.pool_size is None else min(n, 2 * config.pool_size)
-    learning = 12.0 * max(learners, n / 3) * _width(config, c, config.n_components + 2 * c) + edges
+    learning = 6.0 * max(learners, n / 2) * _width(config, c, config.n_components + 2 * c) + edges
     again = 4.0 * n * (2 * c + config.width) if config.cross_fit_folds else 0.0
     thinned = 25 * panel if config.gene_dropout else 0.0
     return {
         "gene-level network": held + thinned + _activations(panel / n, config),
         "cell-level network": held + again + max(_search(n, config.n_neighbors, dims), learning),
-        "slots": held + 80.0 * n * (config.n_neighbors + 1) + 8.0 * n * c,
+        "slots": kept + 80.0 * n * (config.n_neighbors + 1) + 8.0 * n * c,
     }
 
 

@@ -54,7 +54,7 @@ class Settings:
                 f"scbignn.settings has no field {name!r}. It has {', '.join(f.name for f in dataclasses.fields(self))}."
             )
             raise AttributeError(msg)
-        # By identity or type as well: 1 is not True here, nor True 1.
+        # 1 equals True, and is another value here.
         choices = _CHOICES.get(name)
         if choices is not None and not any(value == choice and _alike(value, choice) for choice in choices):
             msg = f"scbignn.settings.{name}={value!r} must be one of {', '.join(map(repr, choices))}."
@@ -102,8 +102,8 @@ def _is_terminal() -> bool:
 
 def _is_notebook() -> bool:
     """Whether this process is the kernel of a notebook: its shell is ipykernel's, or one derived from it."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = get_shell() if callable(get_shell) else None
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
