@@ -164,9 +164,9 @@ def annotate(
     TypeError
         `adata` is no AnnData or its matrix not in memory, or `config` or `unlabeled_category` is of a wrong type.
     ValueError
-        Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix holds NaN,
-        infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, or too few genes
-        of the reference are there. The message says what was found and what mends it.
+        Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix
+        holds NaN, infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, or too
+        few genes of the reference are there. The message says what was found and what mends it.
 
     Examples
     --------
