@@ -7,7 +7,7 @@ from anndata import AnnData
 
 import scbignn
 from scbignn import get
-from scbignn._adata import Slot, read_expression, write_slots
+from scbignn._adata import Slot, read_expression, read_log_expression, write_slots
 
 
 def canonical(x: sp.csr_matrix) -> list[bytes]:
@@ -118,7 +118,7 @@ def test_a_matrix_that_is_not_in_memory_is_refused(adata):
 
     adata_like = type("AnnDataLike", (), {"X": Lazy(), "layers": {}})()
     with pytest.raises(TypeError, match=r"Lazy.*to_memory\(\)"):
-        read_expression(adata_like, None)
+        read_log_expression(adata_like, None)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

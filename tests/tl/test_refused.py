@@ -110,7 +110,7 @@ ARGUMENTS = {
     "batches are a list": (LABELLING, {"batch_key": ["batch"]}, TypeError, ["batch_key is a list", "one name"]),
     "batches are nowhere": (LABELLING, {"batch_key": "donor"}, KeyError, ["no column 'donor'", "'batch'", "batch_key"]),
     "batches are names": (LABELLING, {"batch_key": "depth"}, ValueError, ["60 different values on 60", "batch_key"]),
-    "cells without batch": (LABELLING, {"batch_key": "score"}, ValueError, ["9 cells without a batch", "'missing'"]),
+    "cells without batch": (LABELLING, {"batch_key": "score"}, ValueError, ["9 cells without a batch", '"missing"']),
     "reserved key": (BOTH, {"key_added": "_index"}, ValueError, ["key_added='_index'", 'key_added="scbignn"']),
     "key of dots": (BOTH, {"key_added": ".."}, ValueError, ["key_added='..'", 'key_added="scbignn"']),
     "key with a null": (BOTH, {"key_added": "a\0b"}, ValueError, ["key_added='a\\x00b'", 'key_added="scbignn"']),
