@@ -35,7 +35,7 @@ _CHUNK = 4096
 _ENRICHMENT = 3.0
 #: What solvers and networks take however small the data, what is added for all that is not counted, and the share of
 #: what earlier phases have freed that the allocator keeps to the end.
-_LEAST, _SLACK, _KEPT = 40e6, 1.1, 0.6
+_LEAST, _SLACK, _KEPT = 60e6, 1.1, 0.6
 
 
 class Size:
