@@ -26,7 +26,7 @@ def gene_importance(
     Read the two measures for two questions. **Attention** is the paper's score: s_j is the sum over genes i of the
     attention of i to j, averaged over the cells, layers and heads where both genes are expressed (arXiv 2312.10310). It
     says where the network looks, not what its answer rests on: without the genes of most attention the answer hardly
-    changes. **Attribution** says what it rests on: x_j d m / d x_j, averaged over cells, where x_j is normalised expression
+    changes, and by default a run with another seed looks elsewhere (:func:`scbignn.get.importance_stability`). **Attribution** says what it rests on: x_j d m / d x_j, averaged over cells, where x_j is normalised expression
     and m = l_c - (max_c' l_c' + mean_c' l_c') / 2 the margin, in logits l of q, of the label c that a cell was given over
     any other, c'.
 
