@@ -110,6 +110,7 @@ linkcheck_ignore = [
 html_theme = "sphinx_book_theme"
 html_title = f"{project} {release}"
 html_theme_options = {
+    "navbar_persistent": [],  # the side bar has a search field already
     "navigation_with_keys": False,
     "path_to_docs": "docs",
     "repository_branch": "main",
