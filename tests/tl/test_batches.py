@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from functools import partial
 
 import anndata
 import numpy as np
@@ -10,6 +11,7 @@ from small import FAST
 
 import scbignn
 from scbignn import get
+from scbignn.annotation import top_label_genes, top_variance_genes
 
 CONFIG = dataclasses.replace(FAST, m_step_updates=10)
 
@@ -111,15 +113,28 @@ def test_reference_and_query_are_two_batches_of_a_balanced_graph(donors, mode, m
     assert sizes == ([[45, 15], [45, 15]] if mode == "transductive" else [])
 
 
-def test_genes_within_batches_are_other_genes(donors):
-    donors.X = donors.X.toarray()
-    donors.X[:, :2] = np.where(donors.obs["donor"] == "donor 1", 30, 0)[:, None]  # of donor and nothing else
-    runs = {}
-    for within in (True, False):
-        config = dataclasses.replace(CONFIG, n_top_genes=10, genes_within_batches=within, gene_panel="variance")
-        runs[within] = scbignn.tl.fit(donors, "cell_type", batch_key="donor", config=config).panel
-    assert {0, 1} <= set(runs[False])
-    assert not {0, 1} & set(runs[True])
+def test_genes_are_chosen_within_the_batches(donors, monkeypatch):
+    from scbignn.annotation import _annotate
+
+    seen, choose_genes = [], _annotate.choose_genes
+    monkeypatch.setattr(_annotate, "choose_genes", lambda *given: seen.append(given) or choose_genes(*given))
+    config = dataclasses.replace(CONFIG, cross_fit_folds=0)
+    scbignn.tl.fit(donors, "cell_type", batch_key="donor", config=config)
+    scbignn.tl.fit(donors, "cell_type", config=config)
+    (x, y, config, batches), (*_, nothing) = seen
+    np.testing.assert_array_equal(batches, np.arange(60) % 4)
+    assert nothing is None
+    config = dataclasses.replace(config, n_top_genes=12)
+    for panel, rank in (("labels", lambda *of: top_label_genes(x, y, 12, *of)), ("variance", partial(ranked, x))):
+        for within in (True, False):
+            asked = dataclasses.replace(config, gene_panel=panel, genes_within_batches=within)
+            np.testing.assert_array_equal(choose_genes(x, y, asked, batches), rank(batches if within else None))
+    asked = dataclasses.replace(config, gene_panel="variance", top_genes_from="labeled")
+    np.testing.assert_array_equal(choose_genes(x, y, asked, batches), ranked(x[y >= 0], batches[y >= 0]))
+
+
+def ranked(x, batches):
+    return top_variance_genes(x, 12, batches)
 
 
 def test_one_batch_says_so_and_changes_nothing(donors, caplog):
