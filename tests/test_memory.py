@@ -211,6 +211,6 @@ def test_every_verb_says_it_before_work_starts(verb, adata, monkeypatch, content
         "predict": lambda: scbignn.tl.predict(adata, model),
         "cluster": lambda: scbignn.tl.cluster(adata),
     }
-    with settings.override(memory_check="error"), pytest.raises(MemoryError, match=f"^{verb} needs about .* GB"):
+    with settings.override(memory_check="error"), pytest.raises(MemoryError, match=f"^{verb} needs about .* MB"):
         calls[verb]()
     assert contents(adata) == before
