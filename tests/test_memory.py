@@ -44,7 +44,7 @@ def test_what_grows_takes_more_and_growth_in_cells_is_linear(config):
     for more in ({"n_values": 600 * 300_000}, {"n_labels": 300}):
         assert annotation(300_000, config, **more) > base
     per_cell = [(annotation(2 * n, config) - annotation(n, config)) / n for n in (200_000, 1_000_000)]
-    assert per_cell[0] == pytest.approx(per_cell[1], rel=0.02)
+    assert per_cell[0] == pytest.approx(per_cell[1], rel=0.05)
     assert 2_000 < per_cell[0] < 60_000  # bytes
 
 
