@@ -79,11 +79,11 @@ def measure(verb: str, n_cells: int, folder: Path) -> dict[str, object]:
         calls[verb]()
         peak = resident("VmHWM") - before
     needed = next(
-        re.search(r"about ([\d.]+) GB of memory.*at most for: (.*);", line) for line in lines if "memory" in line
+        re.search(r"about ([\d.]+) ([MG])B of memory.*at most for: (.*);", line) for line in lines if "memory" in line
     )
-    estimate = 1e9 * float(needed[1])
+    estimate = float(needed[1]) * {"M": 1e6, "G": 1e9}[needed[2]]
     row = {"verb": verb, "n_cells": n_cells, "measured_MB": round(peak / 1e6), "estimate_MB": round(estimate / 1e6)}
-    return row | {"ratio": round(estimate / peak, 2), "phase": needed[2]}
+    return row | {"ratio": round(estimate / peak, 2), "phase": needed[3]}
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def test_what_grows_takes_more_and_growth_in_cells_is_linear(config):
     for more in ({"n_values": 600 * 300_000}, {"n_labels": 300}):
         assert annotation(300_000, config, **more) > base
     per_cell = [(annotation(2 * n, config) - annotation(n, config)) / n for n in (500_000, 2_000_000)]
-    assert per_cell[0] == pytest.approx(per_cell[1], rel=0.02)
+    assert per_cell[0] == pytest.approx(per_cell[1], rel=0.05)
     assert 2_000 < per_cell[0] < 60_000  # bytes
 
 
@@ -211,6 +211,6 @@ def test_every_verb_says_it_before_work_starts(verb, adata, monkeypatch, content
         "predict": lambda: scbignn.tl.predict(adata, model),
         "cluster": lambda: scbignn.tl.cluster(adata),
     }
-    with settings.override(memory_check="error"), pytest.raises(MemoryError, match=f"^{verb} needs about .* GB"):
+    with settings.override(memory_check="error"), pytest.raises(MemoryError, match=f"^{verb} needs about .* MB"):
         calls[verb]()
     assert contents(adata) == before

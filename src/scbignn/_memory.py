@@ -33,9 +33,9 @@ _SMOOTHED, _NEIGHBORS = 200, 15
 _CHUNK = 4096
 #: How much more often than other genes those of the panel are expressed.
 _ENRICHMENT = 3.0
-#: What solvers and networks take however small the data, what is added for all that is not counted, and the share of
+#: What solvers and networks take however small the data, and clustering without any; what is added for all that is not counted, and the share of
 #: what earlier phases have freed that the allocator keeps to the end.
-_LEAST, _SLACK, _KEPT = 60e6, 1.1, 0.6
+_LEAST, _LEAST_CLUSTERING, _SLACK, _KEPT = 60e6, 20e6, 1.1, 0.6
 
 
 class Size:
@@ -128,19 +128,19 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     n, g, d = size.n, min(config.n_top_genes, size.m), config.n_components
     k = n_clusters or config.max_clusters
     drawn, chunk = min(n, config.max_fit_cells), min(n, _CHUNK)
-    reading = 60 * size.z * chunk / n + 12.0 * chunk * g
+    reading = 24 * size.z * chunk / n + 4.0 * chunk * g
     joined = config.n_anchor_sets * config.n_nearest
     n_anchors = config.n_anchor_sets * config.n_anchors
     graph = 4.0 * n * d + 8.0 * n * joined
     phases = {
-        "components": reading + 12.0 * drawn * g + 32.0 * g**2,
+        "components": 8.0 * drawn * g + max(reading, 28.0 * g**2),
         "anchors": 4.0 * n * d + 8.0 * n * joined + 4.0 * chunk * config.n_anchors + 24.0 * drawn * d,
         "spectrum": graph + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d),
         "results": graph + reading + 12.0 * n * (k + d) + 8.0 * n * joined,
     }
     if config.network:
         phases["network"] = graph + 8 * size.z * g / size.m + 12.0 * n * config.width + 24.0 * chunk * g
-    return _in_order(phases)
+    return _in_order(phases, least=_LEAST_CLUSTERING)
 
 
 def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
@@ -188,9 +188,9 @@ def _matrices(config: annotation.Config) -> float:
     return _PAIRS * (8 * config.n_heads + 24) if config.n_layers else 0.0
 
 
-def _in_order(phases: Phases) -> Phases:
+def _in_order(phases: Phases, *, least: float = _LEAST) -> Phases:
     """The phases with all that is not counted; the slots last, beside what is left of others."""
-    phases = {name: _LEAST + _SLACK * taken for name, taken in phases.items()}
+    phases = {name: least + _SLACK * taken for name, taken in phases.items()}
     if "slots" in phases:
         slots = phases.pop("slots")
         phases["slots"] = slots + _KEPT * max(phases.values())
@@ -258,19 +258,19 @@ def check_memory(verb: str, phases: Phases, mend: str) -> None:
     largest = max(phases, key=phases.__getitem__)
     needed, available = phases[largest], available_memory()
     for name, taken in phases.items():
-        logger.debug("%s: about %s of memory for: %s", verb, _gigabytes(taken), name)
+        logger.debug("%s: about %s of memory for: %s", verb, _amount(taken), name)
     logger.info(
         "%s: about %s of memory needed beside what is there, at most for: %s; %s available",
         verb,
-        _gigabytes(needed),
+        _amount(needed),
         largest,
-        _gigabytes(available),
+        _amount(available),
     )
     if needed <= available:
         return
     msg = (
-        f"{verb} needs about {_gigabytes(needed)} of memory beside what is there, at most for: {largest}; "
-        f"{_gigabytes(available)} are available. {mend}"
+        f"{verb} needs about {_amount(needed)} of memory beside what is there, at most for: {largest}; "
+        f"{_amount(available)} are available. {mend}"
     )
     if settings.memory_check == "error":
         msg += ' Or try all the same: scbignn.settings.memory_check = "warn".'
@@ -278,5 +278,5 @@ def check_memory(verb: str, phases: Phases, mend: str) -> None:
     logger.warning("%s", msg)
 
 
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB"
+def _amount(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
