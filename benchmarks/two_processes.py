@@ -1,6 +1,6 @@
 """Train the gene-level network in one process and in two, of one thread each, in turn, and compare speed and losses.
 
-    python benchmarks/two_processes.py [--repeats 5] [--cells 640] [--genes 2000] [--processes 2]
+    python benchmarks/two_processes.py [--repeats 5] [--processes 2] [--scale 1.0]
     python benchmarks/two_processes.py --read RUN.json
 
 Starts itself by torchrun. In each repeat the first process trains alone, then all together, then all at the same time
@@ -30,19 +30,21 @@ from scbignn.annotation import Config
 from scbignn.annotation._em import _EM
 
 RESULTS = Path(__file__).parent / "results"
-#: Share of the genes that a cell expresses; of 2,000 genes, 160 and 500.
-DENSITIES = (0.08, 0.25)
+N_GENES = 2000
+#: Genes that a cell expresses, and cells.
+SIZES = {160: 512, 500: 256}
 N_LABELS = 20
 #: Without what else a run does: only the gene level is trained here.
-_ONLY_Q = {"anchor": False, "cell_input": "genes", "graph_from": "h", "pretrain_epochs": 2, "pretrain_updates": 1}
+_ONLY_Q = {"anchor": False, "cell_input": "genes", "graph_from": "h"}
+_SHORT = {"n_top_genes": N_GENES, "pretrain_epochs": 2, "pretrain_updates": 1}
+NETWORKS = {"default": Config(**_ONLY_Q, **_SHORT), "published": Config.paper(**_SHORT)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cells", type=int, default=640)
-    parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of cells")
     parser.add_argument("--json", type=Path, default=RESULTS / "two_processes.json")
     parser.add_argument("--read", type=Path, help="only write the table of an earlier run")
     options = parser.parse_args()
@@ -65,22 +67,17 @@ def measure(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     ranks = join(torch.device("cpu"))
     rows = []
-    for density in DENSITIES:
-        x, y = cells(options.cells, options.genes, density)
-        for name, config in {
-            "default": Config(n_top_genes=options.genes, **_ONLY_Q),
-            "published": Config.paper(n_top_genes=options.genes, pretrain_epochs=2, pretrain_updates=1),
-        }.items():
-            about = {"network": name, "genes_per_cell": round(density * options.genes), "processes": ranks.size}
-            about |= {"cells": options.cells, "batch_size": config.batch_size}
-            for repeat in range(-1, options.repeats):  # the first is a warm-up
-                row = {**about, "repeat": repeat, **once(x, y, config, ranks)}
-                if repeat >= 0:
+    for repeat in range(-1, options.repeats):  # the first is a warm-up
+        for n_expressed, n_cells in SIZES.items():
+            x, y = cells(round(options.scale * n_cells), n_expressed)
+            for name, config in NETWORKS.items():
+                row = {"network": name, "genes_per_cell": n_expressed, "cells": len(y), "batch_size": config.batch_size}
+                row |= {"processes": ranks.size, "repeat": repeat, **once(x, y, config, ranks)}
+                if repeat >= 0 and ranks.is_first:
                     rows.append(row)
-                    if ranks.is_first:
-                        print(json.dumps(row), flush=True)
-    if ranks.is_first:
-        write(options.json, rows, [])
+                    print(json.dumps(row), flush=True)
+        if ranks.is_first and rows:
+            write(options.json, rows, [])
 
 
 def once(x: sp.csr_matrix, y: np.ndarray, config: Config, ranks: Ranks) -> dict[str, float]:
@@ -112,12 +109,12 @@ def everyone(ranks: Ranks, *values: float) -> list[list[float]]:
     return [other.tolist() for other in others]
 
 
-def cells(n: int, n_genes: int, density: float) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Expression of which this share is not zero, more in some cells than in others, and labels."""
+def cells(n: int, n_expressed: int) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Expression with so many genes a cell in the mean, more in some cells than in others, and labels."""
     rng = np.random.default_rng(0)
-    share = density * rng.lognormal(0, 0.35, n) / np.exp(0.35**2 / 2)
-    shown = rng.random((n, n_genes)) < share[:, None]
-    x = sp.csr_matrix(np.where(shown, rng.lognormal(0, 0.5, (n, n_genes)), 0), dtype=np.float32)
+    share = n_expressed / N_GENES * rng.lognormal(0, 0.35, n) / np.exp(0.35**2 / 2)
+    shown = rng.random((n, N_GENES)) < share[:, None]
+    x = sp.csr_matrix(np.where(shown, rng.lognormal(0, 0.5, (n, N_GENES)), 0), dtype=np.float32)
     return x, (np.arange(n) % N_LABELS).astype(np.int64)
 
 

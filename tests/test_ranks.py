@@ -30,14 +30,18 @@ def quiet():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 5, 200])
-def test_every_place_is_of_one_process_and_all_have_as_much_to_do(size, n):
-    costs = np.random.default_rng(0).integers(1, 500, n) ** 2
+def test_every_place_is_of_one_process_and_all_do_as_much(size, n):
+    costs = np.sort(np.random.default_rng(0).integers(0, 500, n)) ** 2
     shares = [Ranks(rank, size).share(costs) for rank in range(size)]
-    np.testing.assert_array_equal(np.sort(np.concatenate(shares)), np.arange(n))
-    assert all((np.diff(share) > 0).all() for share in shares)
-    if n == 200:
-        work = [costs[share].sum() for share in shares]
-        assert max(work) < 1.2 * min(work)
+    np.testing.assert_array_equal(np.concatenate(shares), np.arange(n))  # one run of places after another
+    work = [costs[share].sum() for share in shares]
+    if n:
+        assert max(work) <= costs.sum() / size + costs.max()
+
+
+def test_places_that_cost_nothing_are_of_somebody():
+    shares = [Ranks(rank, 2).share(np.zeros(3)) for rank in range(2)]
+    np.testing.assert_array_equal(np.concatenate(shares), np.arange(3))
 
 
 def test_one_process_does_everything_and_changes_nothing():

@@ -753,11 +753,11 @@ def test_cell_graph_equals_dense(symmetric_graph, self_loops):
 
 def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
     em = new_em(tiny(gene_dropout=0.5, pretrain_epochs=2))
-    seen, pooled = [], type(em.gene_gnn).pooled
+    seen, forward = [], type(em.gene_gnn).forward
     monkeypatch.setattr(
         type(em.gene_gnn),
-        "pooled",
-        lambda network, tokens, cells: seen.append((network.training, tokens)) or pooled(network, tokens, cells),
+        "forward",
+        lambda network, tokens, cells: seen.append((network.training, tokens)) or forward(network, tokens, cells),
     )
     with progress_bar(1) as bar:
         em.pretrain(0, em.stages()[0][2], progress=bar, keeper=Keeper(None, {}, em.generator))

@@ -116,3 +116,19 @@ def test_thinning_leaves_the_expected_sum_of_the_learned_read_out_unchanged():
     half = Bucket(*(part[:, : part.shape[1] // 2] if part.ndim == 2 else part for part in bucket))
     share = half.genes.shape[1] / bucket.genes.shape[1]
     torch.testing.assert_close(read_out(f[:, : half.genes.shape[1]], half, share), read_out(f, bucket))
+
+
+def test_cells_by_length_cost_more_the_longer_they_are():
+    x = expression(60, 40, density=0.5, empty=(3, 7))
+    tokens, cells = Tokens(x, CPU), np.random.default_rng(0).permutation(60)[:50]
+    rows, costs = tokens.by_length(cells)
+    lengths = tokens.lengths[cells[rows]]
+    np.testing.assert_array_equal(np.sort(rows), np.arange(50))
+    assert (np.diff(lengths) >= 0).all()
+    assert ((costs > 0) == (lengths > 0)).all()
+    n_buckets, longest = 0, []
+    for bucket in tokens.buckets(cells):
+        n_buckets += 1
+        longest += [bucket.genes.shape[1]] * len(bucket.rows)
+    longest = np.array(longest)
+    assert costs.sum() == pytest.approx((longest * (longest + 115)).sum() + 50_000 * n_buckets)

@@ -532,7 +532,10 @@ class _EM:
 
     def _gene_states(self, cells: np.ndarray, tokens: Tokens) -> Tensor:
         """h of the given cells, (b, d), of which each process computes its share up to the norm."""
-        own = self.ranks.share(tokens.lengths[cells])
+        if self.ranks.size == 1:
+            return self.gene_gnn(tokens, cells)
+        rows, costs = tokens.by_length(cells)
+        own = rows[self.ranks.share(costs)]
         part = self.gene_gnn.pooled(tokens, cells[own])
         return self.gene_gnn.norm(self.ranks.assemble(part, own, len(cells)))
 

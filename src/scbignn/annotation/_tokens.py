@@ -19,6 +19,8 @@ from .._layers import draw_kept
 _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 #: ... or when those matrices would hold more entries than this.
 _MAX_PAIRS = 2_000_000
+#: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
+_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 115, 50_000
 
 
 class Bucket(NamedTuple):
@@ -78,16 +80,18 @@ class Tokens:
         """The cells that express a gene, sorted by length and cut into buckets; cells without one are left out."""
         rows = np.argsort(self.lengths[cells], kind="stable")
         lengths = self.lengths[cells[rows]].astype(np.int64)
-        start = np.searchsorted(lengths, 0, side="right")
-        while start < len(rows):
-            squares = lengths[start:] ** 2
-            pairs = np.arange(1, len(squares) + 1) * squares
-            similar = np.searchsorted(lengths[start:], int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
-            cheap = np.searchsorted(pairs - squares.cumsum(), _WASTED_PAIRS, side="right")
-            small = np.searchsorted(pairs, _MAX_PAIRS, side="right")
-            stop = start + max(1, min(max(similar, cheap), small))
+        for start, stop in _cuts(lengths):
             yield self._pad(rows[start:stop], cells, int(lengths[stop - 1]))
-            start = stop
+
+    def by_length(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the given cells from the shortest to the longest, and what each costs, in entries of T x T matrices."""
+        rows = np.argsort(self.lengths[cells], kind="stable")
+        lengths = self.lengths[cells[rows]].astype(np.int64)
+        costs = np.zeros(len(rows))
+        for start, stop in _cuts(lengths):
+            longest = lengths[stop - 1]
+            costs[start:stop] = longest * (longest + _PAIRS_PER_TOKEN) + _PAIRS_PER_BUCKET / (stop - start)
+        return rows, costs
 
     def _pad(self, rows: np.ndarray, batch: np.ndarray, n_positions: int) -> Bucket:
         device = self._values.device
@@ -99,3 +103,17 @@ class Tokens:
         genes = self._genes[entry].masked_fill(~expressed, 0)
         values = self._values[entry].masked_fill(~expressed, 0)
         return Bucket(torch.from_numpy(rows).to(device), genes, values, expressed)
+
+
+def _cuts(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where buckets begin and end among ascending lengths; those of 0 are in none."""
+    start = np.searchsorted(lengths, 0, side="right")
+    while start < len(lengths):
+        squares = lengths[start:] ** 2
+        pairs = np.arange(1, len(squares) + 1) * squares
+        similar = np.searchsorted(lengths[start:], int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
+        cheap = np.searchsorted(pairs - squares.cumsum(), _WASTED_PAIRS, side="right")
+        small = np.searchsorted(pairs, _MAX_PAIRS, side="right")
+        stop = start + max(1, min(max(similar, cheap), small))
+        yield start, stop
+        start = stop
