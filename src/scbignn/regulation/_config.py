@@ -53,6 +53,7 @@ class Config:
     hidden_share: float = 0.15
     """Share of these whose expression is hidden, to be told from the others."""
     encoder_epochs: int = 20
+    """Passes over the cells, 16 at a time; of fewer than some hundred cells it learns little without more."""
     encoder_learning_rate: float = 5e-3
 
     # What is averaged
