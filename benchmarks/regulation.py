@@ -287,17 +287,17 @@ def tables(rows: list[dict[str, object]]) -> str:
             for method in order:
                 mean = {figure: np.mean(values(of_set, method, figure)) for figure in FIGURES}
                 auprc = values(of_set, method, "auprc")
-                deviation = np.std(auprc, ddof=1) if len(auprc) > 1 else np.nan
+                several = len(auprc) > 1
                 cells = [f"**{method}**" if method == OURS else method, str(len(auprc))]
                 cells += [f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
-                cells += [f"{deviation:.3f}", f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
+                cells += [f"{np.std(auprc, ddof=1):.3f}" if several else ""]
+                cells += [f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
                 cells += [f"{mean['tf_auroc']:.3f}", f"{mean['tf_auprc']:.3f}"]
                 both = auprc, values(of_set, DEGREE, "auprc", seeds_of(of_set, method))
                 gain, p = paired(*both, 1 / (N_FOLDS - 1))
                 low, high = interval(*both, 1 / (N_FOLDS - 1))
-                cells += (
-                    ["", "", ""] if method == DEGREE else [f"{gain:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"]
-                )
+                cells += ["" if method == DEGREE else f"{gain:+.3f}"]
+                cells += [f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"] if several and method != DEGREE else ["", ""]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).strip() + "\n"
 

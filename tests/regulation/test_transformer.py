@@ -3,6 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from scipy.special import softmax
+from sklearn.decomposition import PCA
 from small import generator
 
 from scbignn import _training
@@ -23,6 +24,7 @@ def network_of(n_genes=12):
     x = torch.tensor(cells(n_genes=n_genes).toarray(), dtype=torch.float32)
     network = GeneTransformer(SMALL, x.mean(0), x.std(0, correction=0), init=generator()).double().eval()
     with torch.no_grad():
+        network.slope.normal_(generator=generator(3))
         for norm in network.norms:  # so that a norm that is left out would be seen
             norm.weight.normal_(1, 0.2, generator=generator(1))
             norm.bias.normal_(0, 0.2, generator=generator(2))
@@ -82,6 +84,17 @@ def test_expression_is_standardised_and_constant_genes_are_zero():
     torch.testing.assert_close(z[:, kept].mean(0), torch.zeros(11, dtype=torch.float64), atol=0.01, rtol=0)
     assert (z[:, 5] == 0).all()
     assert network.standardize(x + 1000).max() <= 4
+
+
+def test_it_starts_from_the_loadings_of_components():
+    network, x = network_of()
+    z = network.standardize(x)
+    network.float().start(z.float())
+    loadings = PCA(8, svd_solver="full").fit_transform(z.numpy().T)
+    theirs = (loadings - loadings.mean(0)) / loadings.std(0)
+    np.testing.assert_allclose(np.abs(network.slope.detach().numpy()), np.abs(theirs), atol=1e-3)
+    h = network(network.embed(torch.arange(12)[None], z[:1].float()))
+    assert (network.predict(h, torch.arange(12)[None]) == 0).all()
 
 
 def test_states_are_those_of_single_cells():

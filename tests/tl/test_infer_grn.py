@@ -209,6 +209,26 @@ def test_a_transformer_learns_from_the_cells_and_goes_on_from_a_checkpoint(data,
     np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
 
 
+def test_every_way_of_pooling_runs(data):
+    adata, network = data
+    small = {"encoder_width": 8, "encoder_layers": 1, "encoder_heads": 2, "encoder_epochs": 1, "n_encoded_cells": 10}
+    small |= {
+        "members": ("gnn",),
+        "n_folds": 2,
+        "n_inner_folds": 2,
+        "n_epochs": 3,
+        "penalties": (10.0,),
+        "layer": "gat",
+    }
+    scores = []
+    for pooling in ("attention", "mean", "learned"):
+        config = Config(pooling=pooling, n_representative=4, **small)
+        found = tl.infer_grn(adata, network, encoder="transformer", config=config, n_edges=10**6, copy=True)
+        scores.append(found.varp["sctransnet"].toarray())
+        assert found.uns["sctransnet"]["params"]["config"]["pooling"] == pooling
+    assert len({values.tobytes() for values in scores}) == 3
+
+
 @pytest.fixture
 def grouped(data):
     adata = data[0].copy()

@@ -48,12 +48,13 @@ class Config:
     encoder_width: int = 32
     encoder_layers: int = 2
     encoder_heads: int = 4
-    encoder_context: int = 256
+    encoder_context: int = 128
     """Genes of a cell that it sees at a time while it trains, drawn anew each time."""
     hidden_share: float = 0.15
     """Share of these whose expression is hidden, to be told from the others."""
-    encoder_epochs: int = 30
-    encoder_learning_rate: float = 2e-3
+    encoder_epochs: int = 20
+    """Passes over the cells, 16 at a time; of fewer than some hundred cells it learns little without more."""
+    encoder_learning_rate: float = 5e-3
 
     # What is averaged
     members: tuple[str, ...] = MEMBERS

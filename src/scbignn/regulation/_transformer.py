@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .._layers import linear, mlp
 from .._training import Keeper, Schedule, below, prefixed, progress_bar, train
 from ._config import Config
+from ._encoders import components, standardize
 from ._pooling import CellStates
 
 _BATCH = 16
@@ -27,8 +28,9 @@ _CHUNK = 512
 class GeneTransformer(nn.Module):
     """Vectors h_ij of the genes j of a cell i, from their standardised expression x_ij.
 
-    F_ij = e_j + MLP(x_ij), or e_j + m where x_ij is hidden; then layers F' = F + W softmax(Q K^T / sqrt d) V of LN(F) and
-    F'' = F' + MLP(LN(F')); h = LN(F). A gene's hidden value is read off as w . h_ij.
+    F_ij = e_j + x_ij s_j + MLP(x_ij), or e_j + m where x_ij is hidden; then layers F' = F + W softmax(Q K^T / sqrt d) V of
+    LN(F) and F'' = F' + MLP(LN(F')); h = LN(F). A gene's hidden value is read off as r_j . h_ij. At first s_j are the
+    gene's loadings of the principal components, so that a mean over genes holds the components of the cell, and r_j = 0.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ class GeneTransformer(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.gene = nn.Parameter(torch.empty(len(mean), d).normal_(generator=init))
+        self.slope = nn.Parameter(torch.zeros(len(mean), d))
+        self.read = nn.Parameter(torch.zeros(len(mean), d))
         self.value = mlp(1, d, d, init)
         self.hidden = nn.Parameter(torch.empty(d).normal_(generator=init))
         depth = range(config.encoder_layers)
@@ -52,7 +56,12 @@ class GeneTransformer(nn.Module):
         self.qkv = nn.ModuleList(linear(d, 3 * d, init, bias=False) for _ in depth)
         self.out = nn.ModuleList(linear(d, d, init) for _ in depth)
         self.mlps = nn.ModuleList(mlp(d, 4 * d, d, init) for _ in depth)
-        self.read = linear(d, 1, init)
+
+    @torch.no_grad()
+    def start(self, z: Tensor) -> None:
+        """Set slopes to loadings, each with variance 1 over genes, from standardised expression (n_cells, G)."""
+        loadings = standardize(components(z.T.double().cpu().numpy(), self.slope.shape[1]))
+        self.slope[:, : loadings.shape[1]] = torch.as_tensor(loadings, dtype=torch.float32, device=z.device)
 
     def standardize(self, x: Tensor) -> Tensor:
         """Log expression (..., G) to what the network reads; 0 for a gene without variance."""
@@ -61,7 +70,7 @@ class GeneTransformer(nn.Module):
 
     def embed(self, genes: Tensor, z: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Tokens: genes, values, which are hidden (b, T) -> (b, T, d)."""
-        value = self.value(z[..., None])
+        value = z[..., None] * F.embedding(genes, self.slope) + self.value(z[..., None])
         if hidden is not None:
             value = torch.where(hidden[..., None], self.hidden, value)
         return F.embedding(genes, self.gene) + value
@@ -87,9 +96,9 @@ class GeneTransformer(nn.Module):
             f = self._finish(f, torch.cat(parts, 2).transpose(1, 2).flatten(2), layer)
         return total
 
-    def predict(self, h: Tensor) -> Tensor:
-        """Values of hidden genes, (..., d) -> (...)."""
-        return self.read(h)[..., 0]
+    def predict(self, h: Tensor, genes: Tensor) -> Tensor:
+        """Values of hidden genes, (..., d) and (...) -> (...)."""
+        return (h * F.embedding(genes, self.read)).sum(-1)
 
     def places(self, names: Sequence[str]) -> np.ndarray:
         """All genes, in the order that it was trained with."""
@@ -143,6 +152,7 @@ def fit_transformer(
     dense = torch.as_tensor(x.toarray(), dtype=torch.float32, device=device)
     network = GeneTransformer(config, dense.mean(0), dense.std(0, correction=0), init=generator).to(device)
     z = network.standardize(dense)
+    network.start(z)
     n_context = min(config.encoder_context, n_genes)
     n_hidden = max(1, round(config.hidden_share * n_context))
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), "expression": _digest(x)}
@@ -160,7 +170,7 @@ def fit_transformer(
             truth = z[cells.to(device)].gather(1, genes)
             hidden = (torch.arange(n_context, device=device) < n_hidden).expand(len(cells), -1)
             h = network(network.embed(genes, truth, hidden))
-            loss = F.mse_loss(network.predict(h[:, :n_hidden]), truth[:, :n_hidden])
+            loss = F.mse_loss(network.predict(h[:, :n_hidden], genes[:, :n_hidden]), truth[:, :n_hidden])
             step(loss)
             losses.append(loss.item())
         return float(np.mean(losses))
