@@ -47,7 +47,7 @@ def test_the_number_is_estimated_and_its_evidence_kept():
     x, truth = counts()
     found = cluster(x, None)
     assert found.model.n_clusters == 3
-    assert found.evidence["resolution"].tolist() == [0.5, 0.7, 1, 1.4, 2]
+    assert found.evidence["n_clusters"].tolist() == [2, 3, 4, 5, 6]
     assert adjusted_rand_score(truth, found.labels) == 1
 
 
@@ -97,11 +97,6 @@ def test_very_few_cells(n):
     assert len(found.labels) == n
     assert found.model.n_clusters <= 2
     assert cluster(x, None).model.n_clusters >= 1
-
-
-def test_the_largest_number_is_kept_to():
-    x, _ = counts()
-    assert cluster(x, None, max_clusters=2).model.n_clusters == 2
 
 
 def test_a_sample_is_drawn_once():

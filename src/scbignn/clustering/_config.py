@@ -42,7 +42,7 @@ class Config:
     n_nearest: int = 5
     """Anchors of each set that a cell is joined to."""
     max_clusters: int = 30
-    """Largest number of clusters where none is given."""
+    """Largest number of clusters that is tried where none is given."""
 
     # Stability (ours)
     n_resamples: int | None = None

@@ -23,7 +23,7 @@ from ._stability import stability
 
 logger = logging.getLogger(__name__)
 
-#: Cells of which the number of clusters is estimated.
+#: Cells on which numbers of clusters are compared.
 _EVIDENCE_CELLS = 5000
 
 
@@ -99,8 +99,8 @@ def cluster_cells(
     table = None
     if n_clusters is None:
         seen = draw(n, _EVIDENCE_CELLS, rng)
-        table = evidence(graph[seen], config.n_anchor_sets, rng)
-        n_clusters = max(best_number(table, config.max_clusters), 0 if constraints is None else constraints.n_labels)
+        table = evidence(graph[seen], config.n_anchor_sets, config.max_clusters, rng)
+        n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
     landmarks, labels = cluster_graph(graph, anchors, n_clusters, config, rng, constraints)
     net, history = None, []
     if config.network:

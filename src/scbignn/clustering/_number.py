@@ -1,14 +1,18 @@
-"""How many clusters: communities of greatest modularity among the anchors."""
+"""How many clusters: the number whose partition is tight in the cell-anchor graph and the same from other anchors."""
 
 from __future__ import annotations
 
-import networkx as nx
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 
-#: Resolutions at which communities are counted; the number is that of the middle one.
-_RESOLUTIONS = (0.5, 0.7, 1.0, 1.4, 2.0)
+from ._spectral import embed, singular_map
+
+_STARTS = 3
 
 
 def modularity(graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int) -> float:
@@ -33,58 +37,50 @@ def modularity(graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int) -> flo
     return float(within - np.sum((np.bincount(labels, minlength=n_clusters) / n) ** 2))
 
 
-def evidence(graph: sp.csr_matrix, n_sets: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Communities of anchors, by Louvain's method at several resolutions (Blondel et al. 2008).
-
-    Two anchors of a set are as near as the cells that they share: their weight is that of Z^T Z. At resolution 1 a
-    partition of greatest modularity is sought, which has no parameter; the other resolutions tell how firm its number is.
+def evidence(graph: sp.csr_matrix, n_sets: int, max_clusters: int, rng: np.random.Generator) -> pd.DataFrame:
+    """What speaks for each number of clusters.
 
     Parameters
     ----------
     graph
         Z, (n, S m), the anchors of each of S sets side by side.
     n_sets
-        S.
+        S. With one set there is nothing to agree with, and agreement is 1.
+    max_clusters
+        Numbers from 2 to this are tried; to n - 1 or m where that is less.
     rng
-        Draws the order in which anchors are visited.
+        Draws the starts of k-means.
 
     Returns
     -------
     DataFrame
-        A row a resolution, with the columns `resolution`; `n_clusters`, the median over sets; `lowest` and `highest` of the
-        sets; and `modularity` of the cells' partition (:func:`modularity`), each cell with most of its anchors, on the
-        mean of sets.
+        With the columns `n_clusters`; `modularity`, of the partition by all sets; `agreement`, the adjusted Rand index
+        between the partitions by one set each, on the mean over pairs; and `score`, the product of both.
     """
-    m, by_column = graph.shape[1] // n_sets, graph.tocsc()
-    found: list[list[tuple[int, float]]] = [[] for _ in _RESOLUTIONS]
-    for start in range(0, n_sets * m, m):
-        own = by_column[:, start : start + m].tocsr() * n_sets
-        anchors = nx.from_scipy_sparse_array(sp.triu(own.T @ own, format="coo"))
-        anchors.remove_nodes_from(np.flatnonzero(own.getnnz(axis=0) == 0).tolist())  # anchors that no cell is joined to
-        for resolution, row in zip(_RESOLUTIONS, found, strict=True):
-            seed = int(rng.integers(2**31))
-            communities = nx.community.louvain_communities(anchors, resolution=resolution, seed=seed)
-            row.append((len(communities), modularity(own, *_of_cells(own, communities))))
-    numbers = np.array([[number for number, _ in row] for row in found])
-    return pd.DataFrame(
-        {
-            "resolution": _RESOLUTIONS,
-            "n_clusters": np.sort(numbers, axis=1)[:, (n_sets - 1) // 2],
-            "lowest": numbers.min(1),
-            "highest": numbers.max(1),
-            "modularity": [float(np.mean([value for _, value in row])) for row in found],
-        }
-    )
+    n, m = graph.shape[0], graph.shape[1] // n_sets
+    numbers = range(2, min(max_clusters, n - 1, m) + 1)
+    if not numbers:
+        return pd.DataFrame({"n_clusters": [1], "modularity": [0.0], "agreement": [1.0], "score": [0.0]})
+    by_column = graph.tocsc()
+    parts = [by_column[:, s * m : (s + 1) * m].tocsr() * n_sets for s in range(n_sets)]
+    maps = [singular_map(part, numbers[-1]) for part in (graph, *parts)]
+    rows = []
+    for k in numbers:
+        joint, *own = (
+            _partition(embed(part, mapping[:, :k]), k, rng) for part, mapping in zip((graph, *parts), maps, strict=True)
+        )
+        agreement = [adjusted_rand_score(one, other) for one, other in combinations(own, 2)]
+        rows.append((k, modularity(graph, joint, k), float(np.mean(agreement)) if agreement else 1.0))
+    table = pd.DataFrame(rows, columns=["n_clusters", "modularity", "agreement"])
+    table["score"] = table["modularity"] * table["agreement"]
+    return table
 
 
-def _of_cells(graph: sp.csr_matrix, communities: list[set[int]]) -> tuple[np.ndarray, int]:
-    """The community to whose anchors each cell is joined most, and how many there are."""
-    member = np.zeros((graph.shape[1], len(communities)), dtype=np.float32)
-    for number, anchors in enumerate(communities):
-        member[list(anchors), number] = 1
-    return (graph @ member).argmax(1), len(communities)
+def _partition(embedding: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
+    method = KMeans(n_clusters, n_init=_STARTS, random_state=int(rng.integers(2**31)))
+    return method.fit_predict(embedding)
 
 
-def best_number(table: pd.DataFrame, max_clusters: int) -> int:
-    """The number at resolution 1, and at most `max_clusters`."""
-    return min(int(table.loc[table["resolution"] == 1, "n_clusters"].iloc[0]), max_clusters)
+def best_number(table: pd.DataFrame) -> int:
+    """The number of highest score; of equal ones the smallest."""
+    return int(table["n_clusters"].iloc[int(table["score"].to_numpy().argmax())])
