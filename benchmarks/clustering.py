@@ -1,8 +1,9 @@
 """Cluster labelled data by scbignn and by rivals, and compare with the labels, which no method sees.
 
     python benchmarks/clustering.py --data DIR [--sets ...] [--methods ...] [--seeds 0 1 2 3 4] [--json OUT]
-    python benchmarks/clustering.py --data DIR --estimate | --held-out [--sets ...] [--seeds ...] [--json OUT]
-    python benchmarks/clustering.py --growth 10000 50000 200000 [--json OUT]
+    python benchmarks/clustering.py --data DIR --estimate | --held-out [--consensus] [--sets ...] [--seeds ...] [--json OUT]
+    python benchmarks/clustering.py --data DIR --few-labels 5 [--sets ...] [--seeds ...] [--json OUT]
+    python benchmarks/clustering.py --growth 10000 50000 200000 [--against leiden attention] [--json OUT]
     python benchmarks/clustering.py --read RUN.json [RUN.json ...]
 
 Every method is given the number of labels as the number of clusters, but for Leiden at resolution 1. Every method runs in
@@ -33,7 +34,10 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import scbignn
+from scbignn._adata import ExpressionRows
 from scbignn.clustering import Config
+from scbignn.clustering._landmarks import cluster_graph
+from scbignn.clustering._scores import all_components
 
 SETS = (
     "worm_neuron",
@@ -47,15 +51,25 @@ SETS = (
 #: Configurations of scbignn, by name.
 OURS = {
     "scbignn": Config(n_resamples=0),
+    "consensus": Config(n_resamples=0, consensus=True, n_anchor_sets=10),
     "network": Config(network=True),
     "network_no_attention": Config(network=True, attention=False),
+    "network_no_commitment": Config(network=True, commitment_weight=0.0),
+    "network_no_anchor_loss": Config(network=True, anchor_weight=0.0),
+    "network_no_clustering": Config(network=True, clustering_weight=0.0),
+    "network_no_denoising": Config(network=True, reconstruction_weight=0.0),
     "dec": Config(network=True, attention=False, start="embedding"),
     "paper": Config.paper(),
 }
 CALLED = {
     "scbignn": "**scbignn, default**",
+    "consensus": "consensus of ten anchor sets",
     "network": "network on top",
     "network_no_attention": "network without attention",
+    "network_no_commitment": "network without commitment",
+    "network_no_anchor_loss": "network without anchor reconstruction",
+    "network_no_clustering": "network without the clustering loss",
+    "network_no_denoising": "network without self-supervision",
     "dec": "DEC: no anchors, no attention",
     "paper": "`Config.paper()`",
     "kmeans": "k-means on 50 PCs",
@@ -66,6 +80,14 @@ CALLED = {
     "leiden_equal_scaled": "Leiden, equal number, genes scaled",
 }
 FIGURES = ("ari", "nmi", "acc")
+#: Shares of cells that agree between two runs, and what a table calls them; the last is of earlier files.
+AGREEMENTS = {
+    "agreement": "held-out cells",
+    "agreement_of_others": "the cells that took part",
+    "agreement_of_seeds": "all cells, another seed",
+    "agreement_of_extension": "held-out cells, the same anchors",
+    "agreement_of_same_model": "all cells, same model",
+}
 N_GENES, N_PCS, N_NEIGHBORS = 1500, 50, 15
 
 
@@ -75,11 +97,12 @@ def main() -> None:
         print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
         return
     if options.growth:
-        rows = [row for n in options.growth for row in _in_a_process(growth, n, options.threads)]
+        runs = [partial(growth, method=method) for method in ("growth", *options.against)]
+        rows = [row for n in options.growth for run in runs for row in _in_a_process(run, n, options.threads)]
         print(growth_table(rows))
     else:
         rows = []
-        warm_up()
+        warm_up(leiden=options.estimate or not (options.held_out or options.few_labels))
         for name in options.sets:
             adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
             for seed in options.seeds:
@@ -100,19 +123,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--estimate", action="store_true", help="estimate the number of clusters instead")
     parser.add_argument("--held-out", action="store_true", help="assign a tenth of the cells by the others instead")
+    parser.add_argument("--consensus", action="store_true", help="with --held-out: by consensus of ten anchor sets")
+    parser.add_argument("--few-labels", type=int, help="show the labels of so many cells of each type instead")
     parser.add_argument("--growth", type=int, nargs="+", help="generated cells, to measure time and memory on")
+    parser.add_argument("--against", nargs="+", default=[], choices=GROWING, help="what else to grow")
     parser.add_argument("--read", type=Path, nargs="+", help="print the tables of earlier runs, and run nothing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     return parser.parse_args()
 
 
-def warm_up() -> None:
+def warm_up(*, leiden: bool) -> None:
     """Let libraries load and compile what they compile, so that no method is charged with it."""
     os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # others do not survive a fork
     adata = anndata.AnnData(np.random.default_rng(0).poisson(1.0, (300, 100)).astype(np.float32))
     adata.obs["cell_type"] = np.arange(300) % 3
-    for method in ("scbignn", "leiden"):
+    for method in ("scbignn", "leiden")[: 1 + leiden]:
         labels(adata, method, 3, 0)
 
 
@@ -120,7 +146,9 @@ def tasks(options: argparse.Namespace) -> list[Callable[..., list[dict[str, obje
     if options.estimate:
         return [estimate]
     if options.held_out:
-        return [held_out]
+        return [partial(held_out, config=OURS["consensus" if options.consensus else "scbignn"])]
+    if options.few_labels:
+        return [partial(few_labels, n_shown=options.few_labels)]
     return [partial(scored, method=method) for method in options.methods]
 
 
@@ -233,59 +261,129 @@ def estimate(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, 
     return rows
 
 
-def held_out(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, object]]:
-    """The share of held-out cells that get the cluster which they get when they take part.
+def held_out(
+    adata: anndata.AnnData, seed: int, threads: int, *, config: Config = OURS["scbignn"]
+) -> list[dict[str, object]]:
+    """The share of held-out cells that get the cluster which they get when they take part, and where the rest comes from.
 
-    Clusters of both runs are matched on the cells that take part in both.
+    Clusters of two runs are matched on cells that take part in both. For comparison: how many of the cells that take part
+    in both runs agree, how many agree with a run on all cells by another seed, and how many of the held-out cells agree if
+    the same anchors are clustered with them in the graph, which is what the extension to later cells by itself costs.
     """
     torch.set_num_threads(threads)
-    n = adata.n_obs
     n_clusters = adata.obs["cell_type"].nunique()
     cells = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]])
-    out = np.zeros(n, dtype=bool)
-    out[np.random.default_rng(seed).permutation(n)[: n // 10]] = True
-    config = OURS["scbignn"]
+    out = np.zeros(adata.n_obs, dtype=bool)
+    out[np.random.default_rng(seed).permutation(adata.n_obs)[: adata.n_obs // 10]] = True
     everything = ours(adata, n_clusters, config, seed)
     model = scbignn.tl.fit_clusters(cells[~out], n_clusters, config=config, rng=seed)
     scbignn.tl.predict_clusters(cells, model)
     found = cells.obs["bgformer"].cat.codes.to_numpy().astype(int)
-    table = np.zeros((n_clusters, n_clusters), dtype=int)
-    np.add.at(table, (found[~out], everything[~out]), 1)
-    rows, columns = linear_sum_assignment(-table)
-    name = np.full(n_clusters, -1)
-    name[rows] = columns
-    model = scbignn.tl.fit_clusters(cells, n_clusters, config=config, rng=seed)
-    scbignn.tl.predict_clusters(cells, model)
-    same = cells.obs["bgformer"].cat.codes.to_numpy()
+    agree = agreement(found, everything, ~out)
     return [
         {
             "method": "held_out",
-            "agreement": float(np.mean(name[found[out]] == everything[out])),
-            "agreement_of_others": float(np.mean(name[found[~out]] == everything[~out])),
-            "agreement_of_same_model": float(np.mean(same == everything)),
+            "agreement": float(agree[out].mean()),
+            "agreement_of_others": float(agree[~out].mean()),
+            "agreement_of_seeds": float(agreement(ours(adata, n_clusters, config, seed + 1000), everything).mean()),
+            "agreement_of_extension": float(agreement(found, taking_part(cells, model, seed), ~out)[out].mean()),
         }
     ]
 
 
-def growth(n: int, threads: int) -> list[dict[str, object]]:
+def taking_part(adata: anndata.AnnData, model: scbignn.clustering.Model, seed: int) -> np.ndarray:
+    """Clusters of all cells by the genes, components and anchors of a model that was made without some of them."""
+    points = all_components(ExpressionRows(adata, None), adata.n_obs, model.scores)
+    landmarks, rng = model.landmarks, np.random.default_rng(seed)
+    graph = landmarks.graph(points)
+    return cluster_graph(graph, landmarks.anchors, model.n_clusters, model.config, rng)[1]
+
+
+def agreement(found: np.ndarray, other: np.ndarray, on: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Which cells are in one cluster in both partitions, after clusters are matched one to one on some of the cells."""
+    table = np.zeros((found.max() + 1, other.max() + 1), dtype=int)
+    np.add.at(table, (found[on], other[on]), 1)
+    name = np.full(len(table), -1)
+    rows, columns = linear_sum_assignment(-table)
+    name[rows] = columns
+    return name[found] == other
+
+
+def few_labels(adata: anndata.AnnData, seed: int, threads: int, *, n_shown: int) -> list[dict[str, object]]:
+    """ARI and NMI of the other cells with labels of some cells of each type, and of the same cells without."""
+    torch.set_num_threads(threads)
+    truth = adata.obs["cell_type"].astype(str)
+    drawn = np.random.default_rng(seed).permutation(adata.n_obs)
+    shown = np.zeros(adata.n_obs, dtype=bool)
+    shown[drawn[truth.iloc[drawn].groupby(truth.iloc[drawn].to_numpy()).cumcount().to_numpy() < n_shown]] = True
+    cells = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]])
+    cells.obs["shown"] = truth.where(shown, "Unknown")
+    rows = []
+    for method, labels_key in (("labels_none", None), ("labels_some", "shown")):
+        start = time.perf_counter()
+        scbignn.tl.cluster(cells, truth.nunique(), labels_key=labels_key, config=OURS["scbignn"], rng=seed)
+        seconds = time.perf_counter() - start
+        found = cells.obs["bgformer"].cat.codes.to_numpy()
+        scores = {"ari": adjusted_rand_score, "nmi": normalized_mutual_info_score}
+        scores = {name: score(truth[~shown], found[~shown]) for name, score in scores.items()}
+        right = cells.obs["bgformer"].astype(str).map(cluster_names(cells)) if labels_key else None
+        scores |= {"accuracy": float((right == truth)[~shown].mean())} if labels_key else {}
+        rows.append({"method": method, "n_shown": n_shown, **scores, "seconds": seconds})
+    return rows
+
+
+def cluster_names(cells: anndata.AnnData) -> dict[str, str]:
+    """The label of each cluster that has one."""
+    table = scbignn.get.clusters(cells)
+    return dict(zip(table["cluster"], table["label"], strict=True))
+
+
+def growth(n: int, threads: int, *, method: str = "growth") -> list[dict[str, object]]:
     """Processor time and memory of one run on generated cells, and the memory before it."""
     torch.set_num_threads(threads)
     adata = generated(n)
     before = peak()
     start = time.process_time()
-    scbignn.tl.cluster(adata, 20, config=OURS["scbignn"])
+    found = GROWING[method](adata)
     seconds = time.process_time() - start
-    truth = adata.obs["truth"].to_numpy()
-    row = {
-        "method": "growth",
-        "n_cells": n,
-        "seconds": seconds,
-        "peak_gb": peak(),
-        "data_gb": before,
-        "ari": adjusted_rand_score(truth, adata.obs["bgformer"].cat.codes),
-    }
+    row = {"method": method, "n_cells": n, "seconds": seconds, "peak_gb": peak(), "data_gb": before}
+    if found is not None:
+        row["ari"] = adjusted_rand_score(adata.obs["truth"], found)
     print(json.dumps(row), flush=True)
     return [row]
+
+
+def by_leiden(adata: anndata.AnnData) -> np.ndarray:
+    """Components, the graph of nearest neighbours, and Leiden at resolution 1, as in scanpy's tutorials."""
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    sc.pp.pca(adata, n_comps=N_PCS)
+    sc.pp.neighbors(adata, n_neighbors=N_NEIGHBORS)
+    return leiden(adata, 1.0, 0)
+
+
+@torch.no_grad()
+def by_attention(adata: anndata.AnnData) -> None:
+    """One layer of attention among all cells at the width of the network, once and forward only, without training."""
+    width, n_heads = Config().width, Config().n_heads
+    x = torch.from_numpy(adata.X[:, :width].toarray()).view(adata.n_obs, n_heads, -1).transpose(0, 1)
+    weights = torch.softmax(x @ x.mT / x.shape[2] ** 0.5, dim=2)
+    if not torch.isfinite(weights @ x).all():
+        msg = "attention among cells is not finite"
+        raise ValueError(msg)
+
+
+#: What is grown, by name.
+GROWING = {
+    "growth": lambda adata: ours(adata, 20, OURS["scbignn"], 0),
+    "leiden": by_leiden,
+    "attention": by_attention,
+}
+GROWING_CALLED = {
+    "growth": "scbignn",
+    "leiden": "Leiden and its kNN graph",
+    "attention": "one pass of attention among all cells",
+}
 
 
 def generated(n: int, n_genes: int = 2000, n_types: int = 20, per_cell: int = 200) -> anndata.AnnData:
@@ -313,10 +411,12 @@ def generated(n: int, n_genes: int = 2000, n_types: int = 20, per_cell: int = 20
 def tables(rows: list[dict[str, object]]) -> str:
     """All figures of some runs, in Markdown."""
     blocks = []
-    if any("nmi" in row for row in rows):
-        blocks.append(score_table([row for row in rows if "nmi" in row]))
+    if any("acc" in row for row in rows):
+        blocks.append(score_table([row for row in rows if "acc" in row]))
     if any(str(row["method"]).endswith("_number") for row in rows):
         blocks.append(number_table([row for row in rows if str(row["method"]).endswith("_number")]))
+    if any("n_shown" in row for row in rows):
+        blocks.append(few_labels_table([row for row in rows if "n_shown" in row]))
     if any("agreement" in row for row in rows):
         blocks.append(held_out_table([row for row in rows if "agreement" in row]))
     if any("n_cells" in row for row in rows):
@@ -371,22 +471,33 @@ def number_table(rows: list[dict[str, object]]) -> str:
 
 
 def held_out_table(rows: list[dict[str, object]]) -> str:
-    lines = ["| set | held-out cells | the cells that took part | all cells, same model |", "|---|---|---|---|"]
+    figures = {figure: name for figure, name in AGREEMENTS.items() if all(figure in row for row in rows)}
+    lines = ["| " + " | ".join(["set", *figures.values()]) + " |", "|---" * (len(figures) + 1) + "|"]
     for name in dict.fromkeys(row["set"] for row in rows):
-        figures = [
-            digits(average(rows, "held_out", name, figure))
-            for figure in ("agreement", "agreement_of_others", "agreement_of_same_model")
-        ]
-        lines.append(f"| {name} | " + " | ".join(figures) + " |")
+        cells = [digits(average(rows, "held_out", name, figure)) for figure in figures]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def few_labels_table(rows: list[dict[str, object]]) -> str:
+    head = ["set", "ARI without labels", "ARI with", "NMI without", "NMI with", "accuracy with"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name in dict.fromkeys(row["set"] for row in rows):
+        kinds = ("labels_none", "labels_some")
+        scores = [digits(average(rows, kind, name, figure)) for figure in ("ari", "nmi") for kind in kinds]
+        scores.append(digits(average(rows, "labels_some", name, "accuracy")))
+        lines.append("| " + " | ".join([name, *scores]) + " |")
     return "\n".join(lines)
 
 
 def growth_table(rows: list[dict[str, object]]) -> str:
-    lines = ["| cells | s of processor | ms a cell | GB | GB before | ARI |", "|---|---|---|---|---|---|"]
-    for row in rows:
+    head = ["method", "cells", "s of processor", "ms a cell", "GB", "GB before", "ARI"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in sorted(rows, key=lambda row: list(GROWING).index(row["method"])):
         n, seconds = row["n_cells"], row["seconds"]
-        figures = f"{seconds:.1f} | {1000 * seconds / n:.3f} | {row['peak_gb']:.1f} | {row['data_gb']:.1f}"
-        lines.append(f"| {n:,} | {figures} | {digits(row['ari'])} |")
+        cost = [f"{seconds:.1f}", f"{1000 * seconds / n:.3f}", f"{row['peak_gb']:.1f}", f"{row['data_gb']:.1f}"]
+        score = digits(row["ari"]) if "ari" in row else ""
+        lines.append("| " + " | ".join([GROWING_CALLED[row["method"]], f"{n:,}", *cost, score]) + " |")
     return "\n".join(lines)
 
 

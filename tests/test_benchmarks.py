@@ -342,16 +342,39 @@ def test_clusters_are_matched_one_to_one():
     assert named.tolist() == [0, 0, 1, 1, -1, -1]
 
 
-def test_held_out_cells_of_the_same_model_agree(labelled_cells):
-    (row,) = clustering.held_out(labelled_cells, 0, 1)
-    assert row["agreement_of_same_model"] == 1
-    assert row["agreement"] > 0.95
+@pytest.mark.parametrize("method", ["scbignn", "consensus"])
+def test_held_out_cells_of_clear_types_agree(labelled_cells, method):
+    (row,) = clustering.held_out(labelled_cells, 0, 1, config=clustering.OURS[method])
+    assert row.keys() == {"method", *list(clustering.AGREEMENTS)[:4]}
+    assert min(value for name, value in row.items() if name != "method") > 0.95
+    table = clustering.tables([{"set": "a", "seed": 0, **row}])
+    assert "held-out cells, the same anchors" in table
+    assert "same model" not in table
+
+
+def test_agreement_is_that_of_matched_clusters():
+    found, other = np.array([0, 0, 0, 1, 1, 2]), np.array([2, 2, 1, 0, 0, 1])
+    assert clustering.agreement(found, other).tolist() == [True, True, False, True, True, True]
+    on = np.array([False, False, True, True, True, False])  # by these cells alone the first cluster is the middle one
+    assert clustering.agreement(found, other, on)[:5].tolist() == [False, False, True, True, True]
+
+
+def test_labels_of_some_cells_name_clusters(labelled_cells):
+    none, some = clustering.few_labels(labelled_cells, 0, 1, n_shown=2)
+    assert min(none["ari"], some["ari"], some["accuracy"]) > 0.95
+    table = clustering.tables([{"set": "a", "seed": 0, **row} for row in (none, some)])
+    assert table.splitlines()[2].startswith("| a | ")
 
 
 def test_generated_cells_and_growth():
     (row,) = clustering.growth(600, 1)
     assert row["n_cells"] == 600
     assert row["ari"] > 0.9
+    (attention,) = clustering.growth(600, 1, method="attention")
+    assert "ari" not in attention
+    first, second = clustering.tables([attention, row]).splitlines()[2:]
+    assert first.startswith("| scbignn | 600 |")
+    assert second.startswith("| one pass of attention among all cells | 600 |")
     adata = clustering.generated(300)
     assert adata.shape == (300, 2000)
     assert (adata.X.sum(1) == 200).all()
