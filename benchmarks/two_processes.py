@@ -27,7 +27,7 @@ from _runs import write
 from scbignn._ranks import ALONE, Ranks, join
 from scbignn._training import Keeper, progress_bar
 from scbignn.annotation import Config
-from scbignn.annotation._em import _EM
+from scbignn.annotation._em import EM
 
 RESULTS = Path(__file__).parent / "results"
 N_GENES = 2000
@@ -87,7 +87,7 @@ def once(x: sp.csr_matrix, y: np.ndarray, config: Config, ranks: Ranks) -> dict[
         ranks.check_alike(way=way)  # all wait for one another
         wall = processor = 0.0
         if runs:
-            em = _EM(x, y, N_LABELS, config, device=torch.device("cpu"), engine="torch", seed=0, ranks=own)
+            em = EM(x, y, N_LABELS, config, device=torch.device("cpu"), engine="torch", seed=0, ranks=own)
             schedule = em.stages()[0][2]
             ranks.check_alike(way=way) if way != "one" else None
             start = time.perf_counter(), time.process_time()

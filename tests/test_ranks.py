@@ -138,7 +138,7 @@ def two(tmp_path_factory):
     pytest.importorskip("lightning_fabric")
     folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_em._EM, "e_step", interrupt)
+        patch.setattr(_em.EM, "e_step", interrupt)
         with pytest.raises(KeyboardInterrupt):
             together.run("everything", checkpoint=folder / "interrupted")
     scbignn.datasets.simulated(n_cells=60, n_genes=40, rng=0).write_h5ad(folder / "cells.h5ad")

@@ -10,7 +10,7 @@ from small import CPU, alpha, expression, generator, labelled, shaken, tiny, wei
 
 from scbignn._settings import settings
 from scbignn._training import Keeper, Schedule, progress_bar
-from scbignn.annotation import _em, fit, gather_evidence
+from scbignn.annotation import _em, _fit, fit, gather_evidence
 from scbignn.graph import Neighbors
 
 N_LABELS = 3
@@ -74,7 +74,7 @@ def same_run(a, b):
 def new_em(config, data=None):
     x, y = data or labelled()
     evidence = evidence_of(x, y) if config.anchor or config.cell_input == "components" else None
-    em = _em._EM(x, y, N_LABELS, config, device=CPU, engine="torch", seed=0, evidence=evidence)
+    em = _em.EM(x, y, N_LABELS, config, device=CPU, engine="torch", seed=0, evidence=evidence)
     shaken(em.gene_gnn, 1)
     return em
 
@@ -245,7 +245,7 @@ def test_anchored_q_corrects_the_decisions_of_its_cells(one_epoch):
 @pytest.fixture
 def half_hidden(monkeypatch):
     """In place of a draw: every other training cell is hidden."""
-    monkeypatch.setattr(_em._EM, "_hidden_cells", lambda _em, train_cells: train_cells[::2])
+    monkeypatch.setattr(_em.EM, "_hidden_cells", lambda _em, train_cells: train_cells[::2])
 
 
 def test_p_learns_hidden_labels_from_shown_ones(one_epoch, half_hidden):
@@ -390,8 +390,8 @@ def test_sampled_pseudo_labels_follow_the_belief_and_are_drawn_anew():
 
 
 def test_sampled_pseudo_labels_are_drawn_at_every_update(monkeypatch):
-    draws, draw = [], _em._EM._pseudo_labels
-    monkeypatch.setattr(_em._EM, "_pseudo_labels", lambda em, belief: draws.append(draw(em, belief)) or draws[-1])
+    draws, draw = [], _em.EM._pseudo_labels
+    monkeypatch.setattr(_em.EM, "_pseudo_labels", lambda em, belief: draws.append(draw(em, belief)) or draws[-1])
     run(tiny(m_step_updates=5, final_m_step=False, e_step_epochs=1, batch_size=1000))
     assert len(draws) == 5 + 1
     assert any(not torch.equal(draws[0], other) for other in draws[1:5])
@@ -574,7 +574,7 @@ def test_labels_of_validation_cells_reach_nothing_but_the_choice_of_epochs(monke
     train, kept = _em.validation_split(y, 0.3, np.random.default_rng(0))
     scores = iter(np.linspace(2, 1, 1000).tolist() * 2)
     monkeypatch.setattr(_em, "validation_split", lambda *_: (train, kept))
-    monkeypatch.setattr(_em._EM, "_validator", lambda *_: lambda: (next(scores), 0.0))
+    monkeypatch.setattr(_em.EM, "_validator", lambda *_: lambda: (next(scores), 0.0))
     other = y.copy()
     other[kept] = (other[kept] + 1) % N_LABELS
     first = run(data=(x, y))
@@ -657,7 +657,7 @@ def test_resumed_within_a_stage_ends_with_the_same_bits(monkeypatch, tmp_path, n
     config, path = tiny(**RESUMED[name]), tmp_path / "run.safetensors"
     whole = run(config)
     with monkeypatch.context() as patch:
-        patch.setattr(_em, "Keeper", functools.partial(Keeper, interval=0))
+        patch.setattr(_fit, "Keeper", functools.partial(Keeper, interval=0))
         stop_at(patch, Keeper, "offer", epoch)
         with pytest.raises(KeyboardInterrupt):
             run(config, checkpoint=path)
@@ -785,7 +785,7 @@ def test_refit_goes_on_where_pretraining_ended():
     x, y = labelled(60)
     config = tiny(n_rounds=0, m_step_updates=60)
     whole = run(config, data=(x, y))
-    again = _em.refit(
+    again = _fit.refit(
         x,
         y,
         N_LABELS,

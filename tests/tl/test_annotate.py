@@ -383,12 +383,12 @@ class Interrupts:
 PLACES = [
     ("torch.nn.functional", "cross_entropy", 1),
     ("torch.nn.functional", "cross_entropy", 12),
-    ("scbignn.annotation._em", "cell_neighbors", 1),
     ("scbignn.annotation._annotate", "importance_of", 1),
     ("scbignn._adata", "connectivities", 1),
     ("scbignn.tl._annotate", "write_slots", 1),
 ]
 PLACES_OF_ONE = [
+    ("paper", "scbignn.annotation._em", "cell_neighbors", 1),
     ("paper", "scbignn.annotation._em", "cell_neighbors", 2),
     ("paper", "scbignn.annotation._annotate", "raw_neighbors", 1),
     ("default", "scbignn.annotation._evidence", "fit_anchor", 2),

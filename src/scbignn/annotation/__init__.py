@@ -10,8 +10,9 @@ from ._config import Config
 from ._cross_batch import ByBatch, cross_fit_batches, deal_batches
 from ._cross_fit import cross_fit
 from ._cross_validate import HeldOut, cross_validate, validation_tables
-from ._em import Fit, Guess, fit
+from ._em import Fit, Guess
 from ._evidence import Evidence, gather_evidence
+from ._fit import fit
 from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._homophily import Homophily
 from ._importance import Anchored, Importance, importance_of

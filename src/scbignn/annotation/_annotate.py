@@ -22,8 +22,9 @@ from ._attention import Edges
 from ._config import Config
 from ._cross_batch import ByBatch, can_cross_fit_batches, cross_fit_batches
 from ._cross_fit import cross_fit
-from ._em import Fit, fit
+from ._em import Fit
 from ._evidence import Evidence, gather_evidence, n_of_evidence
+from ._fit import fit
 from ._homophily import Homophily, homophily_of
 from ._importance import Anchored, Importance, importance_of
 from ._panel import top_label_genes, top_variance_genes

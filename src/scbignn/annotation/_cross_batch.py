@@ -15,8 +15,8 @@ from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
-from ._em import fit
 from ._evidence import Evidence, gather_evidence
+from ._fit import fit
 
 
 class ByBatch(NamedTuple):

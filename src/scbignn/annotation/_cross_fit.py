@@ -16,8 +16,9 @@ from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
-from ._em import Fit, fit, refit
+from ._em import Fit
 from ._evidence import Evidence, gather_evidence, n_refits
+from ._fit import fit, refit
 
 
 def cross_fit(

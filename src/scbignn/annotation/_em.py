@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,138 +83,7 @@ class Fit:
     """Of q and of p in turn, as far as one learned from the other."""
 
 
-def fit(
-    x: sp.csr_matrix,
-    y: np.ndarray,
-    n_labels: int,
-    config: Config,
-    *,
-    device: torch.device,
-    engine: Engine,
-    seed: int,
-    evidence: Evidence | None = None,
-    transformer: Any = None,
-    batches: np.ndarray | None = None,
-    checkpoint: Path | None = None,
-    fingerprint: dict[str, Any] | None = None,
-    ranks: Ranks = ALONE,
-) -> Fit:
-    """Pre-train q, then alternate M-steps of p and E-steps of q.
-
-    Where every cell is labelled, q and p have nothing to tell each other: one M-step follows pre-training.
-
-    Parameters
-    ----------
-    x
-        Normalised expression of the top genes, CSR float32, shape (N, T).
-    y
-        Label codes, shape (N,); -1 where unlabelled.
-    n_labels
-        C.
-    device, engine
-        Where to compute, and what aggregates over the cell graph.
-    evidence
-        What the config's anchors and components are; None where it has neither.
-    transformer
-        What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
-    batches
-        Codes, shape (N,), for ``balanced_graph=True``.
-    seed
-        Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
-    checkpoint, fingerprint
-        File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
-    ranks
-        The processes that run this together. They divide what q computes; p trains alike in each.
-
-    Raises
-    ------
-    ValueError
-        No cell is labelled, or the checkpoint is of another run.
-    """
-    if not (y >= 0).any():
-        msg = "EM needs cells with a label (y >= 0). Label some cells of each type."
-        raise ValueError(msg)
-    em = _EM(
-        x,
-        y,
-        n_labels,
-        config,
-        device=device,
-        engine=engine,
-        seed=seed,
-        evidence=evidence,
-        transformer=transformer,
-        batches=batches,
-        ranks=ranks,
-    )
-    where = str(device) if ranks.size == 1 else device.type
-    fingerprint = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
-    keeper = Keeper(checkpoint, fingerprint, em.generator, writes=ranks.is_first)
-    ranks.check_alike(checkpoint=keeper.reached)
-    em.restore(keeper.finished, keeper.history)
-    em.run(em.stages(), keeper=keeper)
-    return em.result()
-
-
-def refit(
-    x: sp.csr_matrix,
-    y: np.ndarray,
-    n_labels: int,
-    config: Config,
-    *,
-    device: torch.device,
-    engine: Engine,
-    seed: int,
-    evidence: Evidence | None,
-    transformer: Any = None,
-    gene_gnn: GeneGNN,
-    h: np.ndarray,
-    q: np.ndarray,
-    neighbors: Neighbors | None = None,
-    silent: np.ndarray | None = None,
-    batches: np.ndarray | None = None,
-    ranks: Ranks = ALONE,
-) -> Fit:
-    """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
-
-    Parameters
-    ----------
-    x, y, n_labels, config, device, engine, seed, evidence, transformer, batches, ranks
-        As in :func:`fit`.
-    gene_gnn
-        q, on `device`; rounds of EM, where the config has any, train it further.
-    h, q
-        What it says of the cells, (N, d) and (N, C).
-    neighbors
-        The learned graph, where it is known already.
-    silent
-        Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
-        cells without a label.
-    """
-    em = _EM(
-        x,
-        y,
-        n_labels,
-        config,
-        device=device,
-        engine=engine,
-        seed=seed,
-        evidence=evidence,
-        transformer=transformer,
-        batches=batches,
-        ranks=ranks,
-    )
-    em.gene_gnn = gene_gnn
-    em.h, em.q = (torch.from_numpy(belief).to(device) for belief in (h, q))
-    em.neighbors, em.gene_level_is_known = neighbors or em._nearest_neighbors(), True
-    if silent is not None:
-        em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
-    stages = em.stages()[1:]
-    em.run(stages, keeper=Keeper(None, {}, em.generator))
-    return em.result()
-
-
-class _EM:
+class EM:
     """The two networks, the cells they see, and the beliefs they hand each other."""
 
     def __init__(
@@ -296,6 +164,14 @@ class _EM:
         self.decisions = gene if self.config.anchor else None
         self.cells = self.cells._replace(features=features, decisions=cell if self.config.anchor else None)
         self.points, self.known_neighbors = evidence.points, evidence.neighbors
+
+    def take_gene_level(
+        self, gene_gnn: GeneGNN, h: np.ndarray, q: np.ndarray, neighbors: Neighbors | None = None
+    ) -> None:
+        """A network that has learned elsewhere, what it says of the cells, and the learned graph, if it is known."""
+        self.gene_gnn = gene_gnn
+        self.h, self.q = (torch.from_numpy(belief).to(self.device) for belief in (h, q))
+        self.neighbors, self.gene_level_is_known = neighbors or self._nearest_neighbors(), True
 
     def _init_generator(self, round_: int) -> torch.Generator:
         return torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, round_]).generate_state(1)[0]))

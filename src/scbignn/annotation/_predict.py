@@ -13,8 +13,9 @@ from torch import Tensor
 from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
-from ._em import cell_graph, refit
+from ._em import cell_graph
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
+from ._fit import refit
 from ._model import Model
 from ._neighbors import cell_neighbors, reference_neighbors
 from ._tokens import Tokens
