@@ -1,7 +1,7 @@
 """Cluster labelled data by scbignn and by rivals, and compare with the labels, which no method sees.
 
     python benchmarks/clustering.py --data DIR [--sets ...] [--methods ...] [--seeds 0 1 2 3 4] [--json OUT]
-    python benchmarks/clustering.py --data DIR --estimate | --held-out [--consensus] [--sets ...] [--seeds ...] [--json OUT]
+    python benchmarks/clustering.py --data DIR --estimate | --held-out [--sets ...] [--seeds ...] [--json OUT]
     python benchmarks/clustering.py --data DIR --few-labels 5 [--sets ...] [--seeds ...] [--json OUT]
     python benchmarks/clustering.py --growth 10000 50000 200000 [--against leiden attention] [--json OUT]
     python benchmarks/clustering.py --read RUN.json [RUN.json ...]
@@ -51,7 +51,6 @@ SETS = (
 #: Configurations of scbignn, by name.
 OURS = {
     "scbignn": Config(n_resamples=0),
-    "consensus": Config(n_resamples=0, consensus=True, n_anchor_sets=10),
     "network": Config(network=True),
     "network_no_attention": Config(network=True, attention=False),
     "network_no_commitment": Config(network=True, commitment_weight=0.0),
@@ -63,7 +62,6 @@ OURS = {
 }
 CALLED = {
     "scbignn": "**scbignn, default**",
-    "consensus": "consensus of ten anchor sets",
     "network": "network on top",
     "network_no_attention": "network without attention",
     "network_no_commitment": "network without commitment",
@@ -123,7 +121,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--estimate", action="store_true", help="estimate the number of clusters instead")
     parser.add_argument("--held-out", action="store_true", help="assign a tenth of the cells by the others instead")
-    parser.add_argument("--consensus", action="store_true", help="with --held-out: by consensus of ten anchor sets")
     parser.add_argument("--few-labels", type=int, help="show the labels of so many cells of each type instead")
     parser.add_argument("--growth", type=int, nargs="+", help="generated cells, to measure time and memory on")
     parser.add_argument("--against", nargs="+", default=[], choices=GROWING, help="what else to grow")
@@ -146,7 +143,7 @@ def tasks(options: argparse.Namespace) -> list[Callable[..., list[dict[str, obje
     if options.estimate:
         return [estimate]
     if options.held_out:
-        return [partial(held_out, config=OURS["consensus" if options.consensus else "scbignn"])]
+        return [held_out]
     if options.few_labels:
         return [partial(few_labels, n_shown=options.few_labels)]
     return [partial(scored, method=method) for method in options.methods]
@@ -261,9 +258,7 @@ def estimate(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, 
     return rows
 
 
-def held_out(
-    adata: anndata.AnnData, seed: int, threads: int, *, config: Config = OURS["scbignn"]
-) -> list[dict[str, object]]:
+def held_out(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, object]]:
     """The share of held-out cells that get the cluster which they get when they take part, and where the rest comes from.
 
     Clusters of two runs are matched on cells that take part in both. For comparison: how many of the cells that take part
@@ -272,7 +267,7 @@ def held_out(
     """
     torch.set_num_threads(threads)
     n_clusters = adata.obs["cell_type"].nunique()
-    cells = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]])
+    cells, config = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]]), OURS["scbignn"]
     out = np.zeros(adata.n_obs, dtype=bool)
     out[np.random.default_rng(seed).permutation(adata.n_obs)[: adata.n_obs // 10]] = True
     everything = ours(adata, n_clusters, config, seed)

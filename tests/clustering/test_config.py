@@ -33,7 +33,6 @@ def test_the_default_trains_no_network_and_the_paper_does():
         ({"dropout": 1.0}, r"within \[0, 1\)"),
         ({"tolerance": -0.1}, r"within \[0, 1\)"),
         ({"network": 1}, "True or False"),
-        ({"consensus": "yes"}, "True or False"),
         ({"network": True, "n_resamples": 5}, "0 with network=True"),
         ({"n_resamples": -1}, "an integer >= 0"),
         ({"start": "truth"}, "'graph' or 'embedding'"),

@@ -26,7 +26,7 @@ def cluster(x, k=3, seed=0, **changes):
     return cluster_cells(x, x.shape, k, Config(**SMALL | changes), genes=genes, device=CPU, seed=seed)
 
 
-@pytest.mark.parametrize("changes", [{}, {"consensus": True}, NET, NET | {"attention": False, "start": "embedding"}])
+@pytest.mark.parametrize("changes", [{}, NET, NET | {"attention": False, "start": "embedding"}])
 def test_types_are_found(changes):
     x, truth = counts()
     found = cluster(x, **changes)

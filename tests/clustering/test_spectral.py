@@ -3,8 +3,8 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
-from scbignn.clustering import anchor_graph, find_anchors, singular_map
-from scbignn.clustering._spectral import by_size, consensus_map, embed, partition, votes
+from scbignn.clustering import singular_map
+from scbignn.clustering._spectral import by_size, embed, partition, votes
 
 
 def graph(n=80, m=20, seed=0):
@@ -76,42 +76,3 @@ def test_numbers_go_by_size_then_by_place():
     labels, n = by_size(np.array([7, 3, 3, 9, 9, 1]))
     assert labels.tolist() == [2, 0, 0, 1, 1, 3]
     assert n == 4
-
-
-def test_consensus_is_the_spectrum_of_cells_and_clusters():
-    rng = np.random.default_rng(0)
-    truth = np.repeat(np.arange(3), 40)
-    points = (6 * np.eye(3)[truth] + rng.normal(size=(120, 3))).astype(np.float32)
-    graph = anchor_graph(points, find_anchors(points, 12, 4, rng), 3)
-    mapping = consensus_map(graph, 4, 3, np.random.default_rng(5), max_cells=1000)
-    # By hand: partitions of each set, memberships of their clusters side by side, singular vectors of that.
-    again, dense, blocks = np.random.default_rng(5), graph.toarray().astype(np.float64), []
-    for start in range(0, 48, 12):
-        own = graph[:, start : start + 12]
-        labels = partition(embed(own, singular_map(own, 3)), 3, again, max_cells=1000)
-        weight = dense[:, start : start + 12].T @ np.eye(3)[labels]
-        share = np.where(weight.sum(1, keepdims=True) > 0, weight / weight.sum(1, keepdims=True).clip(1e-12), 1 / 3)
-        blocks.append(dense[:, start : start + 12] @ share)
-    cells_by_clusters = np.hstack(blocks)
-    np.testing.assert_allclose(cells_by_clusters.sum(1), 1, rtol=1e-5)
-    expected = np.linalg.svd(cells_by_clusters / np.sqrt(cells_by_clusters.sum(0)), full_matrices=False)[0][:, :3]
-    found = graph @ mapping
-    # Blobs that share no anchors have equal singular values: the space is the same, its axes may differ.
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
-
-
-def test_one_set_has_nobody_to_agree_with():
-    points = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
-    graph = anchor_graph(points, find_anchors(points, 12, 1, np.random.default_rng(0)), 3)
-    found = consensus_map(graph, 1, 4, np.random.default_rng(0), max_cells=1000)
-    np.testing.assert_array_equal(found, singular_map(graph, 4))
-
-
-def test_partitions_by_which_sets_differ_are_outvoted():
-    # Three sets tell two blobs apart, the fourth cuts across them.
-    truth, across = np.repeat([0, 1], 50), np.arange(100) % 2
-    columns = np.stack([truth, 2 + truth, 4 + truth, 6 + across], axis=1)
-    graph = sp.csr_matrix((np.full(400, 0.25, np.float32), columns.ravel(), np.arange(0, 401, 4)), shape=(100, 8))
-    embedding = embed(graph, consensus_map(graph, 4, 2, np.random.default_rng(0), max_cells=100))
-    labels = partition(embedding, 2, np.random.default_rng(0), max_cells=100)
-    assert len(set(zip(labels, truth, strict=True))) == 2

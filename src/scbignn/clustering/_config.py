@@ -36,9 +36,6 @@ class Config:
     """Anchors in a set, the centres of k-means; fewer where cells are few, with at least five cells an anchor."""
     n_anchor_sets: int = 5
     """Sets of anchors, each from a seed of its own, side by side."""
-    consensus: bool = False
-    """Cluster by each set of anchors alone, and then by what these partitions agree on, instead of by all sets at once. The
-    result depends less on the seed and on single cells; ten sets are worth having then."""
     n_nearest: int = 5
     """Anchors of each set that a cell is joined to."""
     max_clusters: int = 30

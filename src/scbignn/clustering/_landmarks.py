@@ -11,7 +11,7 @@ from ._anchors import anchor_count, anchor_graph, find_anchors
 from ._config import Config
 from ._constraints import Constraints, constrained_partition
 from ._scores import draw
-from ._spectral import by_size, consensus_map, embed, partition, singular_map, votes
+from ._spectral import by_size, embed, partition, singular_map, votes
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,7 @@ def cluster_graph(
     share in its anchors; cells of which something is known stay where k-means put them. K is smaller than asked for where
     a cluster loses all its cells by that, or cells are alike.
     """
-    if config.consensus:
-        mapping = consensus_map(graph, len(anchors), n_clusters, rng, max_cells=config.max_fit_cells)
-    else:
-        mapping = singular_map(graph, n_clusters)
+    mapping = singular_map(graph, n_clusters)
     embedding = embed(graph, mapping)
     held = np.zeros(len(embedding), dtype=bool)
     if constraints is None:

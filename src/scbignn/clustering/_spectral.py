@@ -34,17 +34,9 @@ def singular_map(graph: sp.csr_matrix, n_vectors: int) -> np.ndarray:
     -------
     T of U = Z T, (m, K) float64; the largest entry of each column is positive.
     """
-    return _map_of(*_moments(graph), n_vectors)
-
-
-def _moments(graph: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Z^T Z, (m, m), and the column sums of Z, both float64."""
-    return (graph.T @ graph).toarray().astype(np.float64), np.asarray(graph.sum(0, dtype=np.float64)).ravel()
-
-
-def _map_of(gram: np.ndarray, total: np.ndarray, n_vectors: int) -> np.ndarray:
+    total = np.asarray(graph.sum(0, dtype=np.float64)).ravel()
     root = np.divide(1, np.sqrt(total), out=np.zeros_like(total), where=total > 0)
-    gram = gram * root[:, None] * root
+    gram = (graph.T @ graph).toarray().astype(np.float64) * root[:, None] * root
     m, k = len(gram), min(n_vectors, len(gram))
     squares, vectors = scipy.linalg.eigh(gram, subset_by_index=[m - k, m - 1], driver="evx")
     squares, vectors = squares[::-1], vectors[:, ::-1]
@@ -52,49 +44,6 @@ def _map_of(gram: np.ndarray, total: np.ndarray, n_vectors: int) -> np.ndarray:
     found = np.zeros((m, n_vectors))
     found[:, :k] = root[:, None] * vectors * inverse
     return found * np.where(found[np.abs(found).argmax(0), np.arange(n_vectors)] < 0, -1, 1)
-
-
-def consensus_map(
-    graph: sp.csr_matrix, n_sets: int, n_clusters: int, rng: np.random.Generator, *, max_cells: int
-) -> np.ndarray:
-    """What maps the rows of the graph to singular vectors on which the sets of anchors agree.
-
-    Each set by itself gives a partition by the singular vectors of its own columns, and by that memberships of cells in K
-    clusters. Those of all sets side by side are a graph of cells and S K clusters, whose singular vectors these are: cells
-    are near one another if they share a cluster in most partitions (Fern and Brodley 2004, with memberships in place of
-    labels, so that it holds for later cells too).
-
-    Parameters
-    ----------
-    graph
-        Z, (n, S m), the anchors of each of S sets side by side; rows that sum to 1.
-    n_sets
-        S; with one set the vectors are its own.
-    n_clusters
-        K.
-    rng
-        Draws the starts of k-means.
-    max_cells
-        It is learned from at most so many cells.
-
-    Returns
-    -------
-    (S m, K) float64.
-    """
-    if n_sets == 1:
-        return singular_map(graph, n_clusters)
-    m, seen = graph.shape[1] // n_sets, graph[draw(graph.shape[0], max_cells, rng)]
-    gram, total = _moments(seen)
-    by_column, shares = seen.tocsc(), []
-    for start in range(0, n_sets * m, m):
-        own = slice(start, start + m)
-        part = by_column[:, own].tocsr()
-        embedding = embed(part, _map_of(gram[own, own], total[own], n_clusters))
-        labels = partition(embedding, n_clusters, rng, max_cells=max_cells)
-        shares.append(votes(part, labels, n_clusters))
-    # The graph of cells and clusters is M = Z P, and so is M^T M = P^T (Z^T Z) P.
-    p = scipy.linalg.block_diag(*shares).astype(np.float64)
-    return p @ _map_of(p.T @ gram @ p, p.T @ total, n_clusters)
 
 
 def embed(graph: sp.csr_matrix, mapping: np.ndarray) -> np.ndarray:
