@@ -37,8 +37,8 @@ class Config:
     n_anchor_sets: int = 5
     """Sets of anchors, each from a seed of its own, side by side."""
     consensus: bool = False
-    """Cluster by each set of anchors alone, and then by what these partitions agree on, instead of by all sets at once. The
-    result depends less on the seed and on single cells; ten sets are worth having then."""
+    """Cluster by each set of anchors alone, and then by what these partitions agree on, instead of by all sets at once; ten
+    sets are worth having then. No better on the mean of the benchmark, nor worse."""
     n_nearest: int = 5
     """Anchors of each set that a cell is joined to."""
     max_clusters: int = 30
