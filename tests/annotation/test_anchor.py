@@ -247,3 +247,16 @@ def test_rare_labels_are_all_kept_where_cells_are_drawn():
     assert np.bincount(y[drawn]).tolist() == [188, 50, 3]
     np.testing.assert_array_equal(drawn, np.unique(drawn))
     np.testing.assert_array_equal(_anchor.draw_labelled(y, 5000, np.random.default_rng(0)), np.arange(1063))
+
+
+@pytest.mark.parametrize("n_cells", range(40, 90, 7))
+def test_a_part_that_is_drawn_is_not_drawn_from_again(monkeypatch, n_cells):
+    x, y = labelled(120, hidden=0.0)
+    y[:3] = 3, 4, 5  # labels of one cell
+    monkeypatch.setattr(_anchor, "TUNING_CELLS", n_cells)
+    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 2)
+    draws, draw = [], _anchor.draw_labelled
+    monkeypatch.setattr(_anchor, "draw_labelled", lambda *of: draws.append(of[1]) or draw(*of))
+    assert fit_anchor(x, y, 6, seed=0).penalty in _anchor.PENALTIES
+    assert draws == [n_cells]
+    assert len(draw(y, n_cells, np.random.default_rng(0))) <= n_cells + 2 * 6

@@ -136,7 +136,7 @@ def fit_anchor(
     fold = deal_folds(y[labelled], min(_N_FOLDS, len(labelled)), np.random.default_rng(seed))
     if believed is not None:
         penalties = (_REFIT_PENALTY,)
-    if len(penalties) > 1 and len(labelled) > TUNING_CELLS:
+    if len(penalties) > 1 and len(labelled) > TUNING_CELLS + _KEPT_OF_LABEL * n_labels:  # more than are ever drawn
         some = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
         part = None if beside is None else beside[some]
         penalties = (fit_anchor(x[some], y[some], n_labels, beside=part, seed=seed).penalty,)
