@@ -44,7 +44,8 @@ def test_prints_what_a_newcomer_wants_to_know(shown):
 def test_names_genes_slots_and_files(shown):
     folder, text = shown
     adata = anndata.read_h5ad(folder / "annotated.h5ad")
-    assert f"Genes that receive most attention: {', '.join(get.gene_importance(adata, n_genes=10)['gene'])}\n" in text
+    genes = get.gene_importance(adata, by="attribution", n_genes=10)["gene"]
+    assert f"Genes that the labels rest on most: {', '.join(genes)}\n" in text
     slots = re.search(r"Written to the AnnData: (.*)\n", text).group(1)
     for part in slots.split("; "):
         attribute, names = part.split(" ", 1)

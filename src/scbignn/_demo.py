@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -49,7 +50,8 @@ def demo(folder: Path) -> None:
 
     learned, raw = _homophily_by_truth(adata, truth)
     print(f"\nEdges within a label, by all true labels: learned graph {learned:.3f}, raw PCA graph {raw:.3f}")
-    print(f"Genes that receive most attention: {', '.join(get.gene_importance(adata, n_genes=10)['gene'])}")
+    genes = get.gene_importance(adata, by="attribution", n_genes=10)["gene"]
+    print(f"Genes that the labels rest on most: {', '.join(genes)}")
 
     written = _write(adata, folder)
     print("\nWritten to the AnnData: " + "; ".join(_slots(adata)))
@@ -93,8 +95,9 @@ def _write(adata: AnnData, folder: Path) -> list[str]:
     adata.write_h5ad(folder / "annotated.h5ad")
     written = ["annotated.h5ad"]
     plt.switch_backend("agg")
-    for plot in (pl.gene_importance, pl.homophily, pl.history):
-        written.append(f"{plot.__name__}.png")
+    plots = partial(pl.gene_importance, by="attribution"), pl.homophily, pl.history
+    for name, plot in zip(("gene_importance", "homophily", "history"), plots, strict=True):
+        written.append(f"{name}.png")
         figure = plot(adata).figure
         figure.savefig(folder / written[-1], dpi=200)
         plt.close(figure)
