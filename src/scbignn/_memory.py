@@ -34,8 +34,8 @@ _CHUNK = 4096
 #: How much more often than other genes those of the panel are expressed.
 _ENRICHMENT = 3.0
 #: What solvers and networks take however small the data, and clustering without any; what is added for all that is not counted, and the share of
-#: what earlier phases have freed that the allocator keeps to the end.
-_LEAST, _LEAST_CLUSTERING, _SLACK, _KEPT = 60e6, 20e6, 1.1, 0.6
+#: what earlier phases have freed that the allocator keeps to the end, and the most that it keeps.
+_LEAST, _LEAST_CLUSTERING, _SLACK, _KEPT, _MOST_KEPT = 60e6, 20e6, 1.1, 0.6, 500e6
 
 
 class Size:
@@ -154,9 +154,11 @@ def _networks(size: Size, config: annotation.Config, held: float) -> Phases:
         held += 12.0 * n * (config.n_components + 2 * c)
     edges = 100.0 * n * (config.n_neighbors + 1) * (2 if config.symmetric_graph else 1)
     learners = n if config.pool_size is None else min(n, 2 * config.pool_size)
-    learning = 6.0 * max(learners, n / 2) * _width(config, c, config.n_components + 2 * c) + edges
+    learning = (
+        6.0 * max(learners, n / 5) * _width(config, c, config.n_components + 2 * c) + edges
+    )  # a fifth to say of all
     again = 4.0 * n * (2 * c + config.width) if config.cross_fit_folds else 0.0
-    thinned = 25 * panel if config.gene_dropout else 0.0
+    thinned = 25 * panel * learners / n if config.gene_dropout else 0.0
     return {
         "gene-level network": held + thinned + _activations(panel / n, config),
         "cell-level network": held + again + max(_search(n, config.n_neighbors, dims), learning),
@@ -193,7 +195,7 @@ def _in_order(phases: Phases, *, least: float = _LEAST) -> Phases:
     phases = {name: least + _SLACK * taken for name, taken in phases.items()}
     if "slots" in phases:
         slots = phases.pop("slots")
-        phases["slots"] = slots + _KEPT * max(phases.values())
+        phases["slots"] = slots + min(_KEPT * max(phases.values()), _MOST_KEPT)
     return phases
 
 
