@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --floors [--gpu] [--repeats 7] [--json OUT]
     python benchmarks/speed.py --growth 10000 50000 200000 1000000 [--json OUT]
-    python benchmarks/speed.py --pool DIR [--json OUT]
+    python benchmarks/speed.py --pool DIR [--seeds 0 1 2] [--json OUT]
 
 Times are processor time of one thread unless --threads says otherwise, or wall time on a GPU; what is compared is run
 in turns, and medians of the turns are divided. The floor of the gene-level network is the time of its floating-point
@@ -67,7 +67,7 @@ def main() -> None:
     for n in options.growth or ():
         rows += _in_a_process(growth, n, options.threads)
     if options.pool:
-        rows += pool(options.pool, options.threads)
+        rows += pool(options.pool, options.seeds, options.threads)
     if options.json:
         write(
             options.json, rows, [], threads=options.threads, config=Config().to_dict(), device=device_name(options.gpu)
@@ -81,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--growth", type=int, nargs="+", help="generated cells")
     parser.add_argument("--pool", type=Path, help="folder of the h5ad files")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(3), help="of --pool")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     return parser.parse_args()
@@ -314,18 +315,18 @@ def predicted(path: Path, saved: Path, threads: int) -> list[dict[str, object]]:
 # --- pool -------------------------------------------------------------------------------------------------------------
 
 
-def pool(data: Path, threads: int) -> list[dict[str, object]]:
+def pool(data: Path, seeds: list[int], threads: int) -> list[dict[str, object]]:
     """Ten labelled cells a type; a step of EM learns from so many of the others."""
     rows = []
     for name in ("pbmc3k", "baron_mouse", "zheng_sorted_4k", "worm_neuron"):
         counts, y, labels = load(name, data)
-        for seed in range(3):
+        for seed in seeds:
             shown = few_labelled(y, 10, seed)
             test = np.setdiff1d(np.arange(len(y)), shown)
             given = np.full_like(y, -1)
             given[shown] = y[shown]
             problem = Problem(counts, given, len(labels), seed, test)
-            for size in (None, 1000, 300, 100):
+            for size in (None, 1000, 300):
                 config = Config(pool_size=size, cross_fit_folds=0)
                 found = run(problem, y[test], lambda problem, config=config: scbignn_answers(problem, config), threads)
                 rows += [show({"what": "pool", "set": name, "seed": seed, "pool_size": size, **row}) for row in found]
