@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 #: Rows that are in memory at a time of a matrix that is not.
-_CHUNK_ROWS = 8192
+CHUNK_ROWS = 8192
 
 
 class Rows(Protocol):
@@ -53,8 +53,8 @@ def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
     if sp.issparse(x):
         yield x
         return
-    for start in range(0, x.shape[0], _CHUNK_ROWS):
-        yield x[start : start + _CHUNK_ROWS]
+    for start in range(0, x.shape[0], CHUNK_ROWS):
+        yield x[start : start + CHUNK_ROWS]
 
 
 def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:
@@ -64,8 +64,8 @@ def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:
 
 def product(x: sp.csr_matrix | Rows, rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Some rows times a dense matrix, (n, F); no more than a few rows are read at a time."""
-    starts = range(0, max(1, len(rows)), _CHUNK_ROWS)
-    return np.concatenate([x[rows[start : start + _CHUNK_ROWS]] @ matrix for start in starts])
+    starts = range(0, max(1, len(rows)), CHUNK_ROWS)
+    return np.concatenate([x[rows[start : start + CHUNK_ROWS]] @ matrix for start in starts])
 
 
 def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:

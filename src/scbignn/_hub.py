@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,15 @@ from ._files import FILES
 
 #: How `read_model` tells a repository from a folder.
 SCHEME = "hf://"
+
+
+def share(save: Callable[[Path], None], readme: str, repo_id: str, **where: Any) -> str:
+    """Upload what `save` writes to a new folder, with its card; `where` are the keywords of :func:`push`, as the result is."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        save(folder)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+        return push(folder, repo_id, **where)
 
 
 def push(folder: Path, repo_id: str, *, token: str | None, private: bool, message: str, endpoint: str | None) -> str:

@@ -14,23 +14,19 @@ from typing import Literal
 import psutil
 
 from . import annotation, clustering
+from ._expression import CHUNK_ROWS
 from ._settings import settings
+from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED
+from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
+from .annotation._tokens import MAX_PAIRS
+from .clustering._scores import CHUNK
+from .graph._knn import BLOCK_ENTRIES, BLOCK_ROWS, CANDIDATES
 
 logger = logging.getLogger(__name__)
 
 Phases = dict[str, float]
 """What each phase takes at its peak, by name."""
 
-#: Entries of the blocks of distances, and rows whose candidates are compared at a time; see `graph._knn`.
-_BLOCK_ENTRIES, _BLOCK_ROWS, _CANDIDATES = 16e6, 16_384, 4
-#: Entries of the attention matrices of a bucket, and cells above which linear machines learn in batches.
-_PAIRS, _MINI_BATCH_CELLS = 2e6, 30_000
-#: Most cells that linear machines learn from, whose components are found exactly, and rows that are read at a time.
-_TRAINED, _DECOMPOSED, _CHUNK_ROWS = 100_000, 20_000, 8192
-#: Components that linear methods average over neighbours, and neighbours in that mean.
-_SMOOTHED, _NEIGHBORS = 200, 15
-#: Cells that clustering holds dense at a time.
-_CHUNK = 4096
 #: How much more often than other genes those of the panel are expressed.
 _ENRICHMENT = 3.0
 #: What solvers and networks take however small the data, and clustering without any; what is added for all that is not counted, and the share of
@@ -78,7 +74,7 @@ def annotation_memory(
     """
     n, z = size.n, size.z
     per_cell = z / n
-    chunk = 60 * per_cell * min(n, _CHUNK_ROWS)
+    chunk = 60 * per_cell * min(n, CHUNK_ROWS)
     if form == "rows":
         held, phases = 0.0, {"reading": chunk, "normalisation": chunk}
     else:
@@ -86,12 +82,12 @@ def annotation_memory(
         phases = {"reading": 20 * z + (16 * z + n * size.m if form == "dense" else 0), "normalisation": 36 * z}
     evidence = 0.0
     if config.has_components:
-        n_scores = min(_SMOOTHED, n, size.m)
+        n_scores = min(N_SMOOTHED, n, size.m)
         evidence = 4.0 * n * (n_scores + 2 * size.c)
-        trained = min(n_labelled, _TRAINED) * (per_cell + n_scores)  # a cell's genes and the mean of its neighbours
-        machine = (20 + (36 if n_labelled <= _MINI_BATCH_CELLS else 8)) * trained
-        decomposed = 8.0 * per_cell * min(n, _DECOMPOSED) if n > _DECOMPOSED or form == "rows" else 0.0
-        search = _search(n, _NEIGHBORS, config.n_components + size.c)
+        trained = min(n_labelled, MOST_TRAINED) * (per_cell + n_scores)  # a cell's genes and the mean of its neighbours
+        machine = (20 + (36 if n_labelled <= MINI_BATCH_CELLS else 8)) * trained
+        decomposed = 8.0 * per_cell * min(n, DECOMPOSED_CELLS) if n > DECOMPOSED_CELLS or form == "rows" else 0.0
+        search = _search(n, N_NEIGHBORS, config.n_components + size.c)
         phases["linear methods"] = held + evidence + max(16.0 * n * n_scores + decomposed, search, machine, chunk)
     phases |= _networks(size, config, held + evidence)
     phases["importance"] = held + evidence + 72.0 * min(config.n_top_genes, size.m) ** 2 + _matrices(config)
@@ -103,19 +99,19 @@ def prediction_memory(size: Size, model: annotation.Model, mode: str, *, chunk_s
     config, reference = model.config, model.reference
     n_reference, z_reference = len(reference.y), float(reference.x.nnz)
     dims = config.width if model.views is None else config.n_components + size.c
-    n_scores = 0 if model.views is None else min(_SMOOTHED, n_reference, size.m)
+    n_scores = 0 if model.views is None else min(N_SMOOTHED, n_reference, size.m)
     if mode == "transductive":
         n = n_reference + size.n
         held = 28 * size.z + 8 * z_reference + 8.0 * n * (n_scores + 2 * size.c)
         both = Size(n, size.m, size.z + z_reference * size.m / max(1, len(model.panel)), size.c)
-        search = _search(n, _NEIGHBORS, dims) if n_scores else 0.0
+        search = _search(n, N_NEIGHBORS, dims) if n_scores else 0.0
         phases = {"prediction": held + search, **_networks(both, config, held)}
         return _in_order(phases)
     share = min(chunk_size, size.n) / size.n
     n, z = share * size.n, share * size.z
     own = 16 * z_reference + n_reference * (8.0 * dims + 4.0 * _width(config, size.c, dims))
-    search = 4 * min(_BLOCK_ENTRIES, n * n_reference)
-    search += 8.0 * n * _CANDIDATES * max(_NEIGHBORS, config.n_neighbors) * dims
+    search = 4 * min(BLOCK_ENTRIES, n * n_reference)
+    search += 8.0 * n * CANDIDATES * max(N_NEIGHBORS, config.n_neighbors) * dims
     chunk = (
         52 * z + 8.0 * n * n_scores + max(search, 4.0 * n * _width(config, size.c, dims), _activations(z / n, config))
     )
@@ -127,7 +123,7 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     """Of `tl.cluster` and `tl.fit_clusters`; `n_clusters` is K, None where it is estimated."""
     n, g, d = size.n, min(config.n_top_genes, size.m), config.n_components
     k = n_clusters or config.max_clusters
-    drawn, chunk = min(n, config.max_fit_cells), min(n, _CHUNK)
+    drawn, chunk = min(n, config.max_fit_cells), min(n, CHUNK)
     reading = 24 * size.z * chunk / n + 4.0 * chunk * g
     joined = config.n_anchor_sets * config.n_nearest
     n_anchors = config.n_anchor_sets * config.n_anchors
@@ -175,19 +171,19 @@ def _width(config: annotation.Config, n_labels: int, n_features: int) -> float:
 
 def _search(n: int, k: int, dims: int) -> float:
     """Of a search of k neighbours among n points."""
-    candidates = 8.0 * n * _CANDIDATES * k
-    compared = 8.0 * min(n, _BLOCK_ROWS) * _CANDIDATES * k * dims
-    return 4 * min(_BLOCK_ENTRIES, float(n) ** 2) + candidates + compared + 12.0 * n * dims
+    candidates = 8.0 * n * CANDIDATES * k
+    compared = 8.0 * min(n, BLOCK_ROWS) * CANDIDATES * k * dims
+    return 4 * min(BLOCK_ENTRIES, float(n) ** 2) + candidates + compared + 12.0 * n * dims
 
 
 def _activations(length: float, config: annotation.Config) -> float:
     """Of a bucket of cells with so many expressed genes."""
-    return 48 * _PAIRS / max(length, 1.0) * config.width * (1 + config.n_layers)
+    return 48 * MAX_PAIRS / max(length, 1.0) * config.width * (1 + config.n_layers)
 
 
 def _matrices(config: annotation.Config) -> float:
     """Of the attention matrices of a bucket, written out."""
-    return _PAIRS * (8 * config.n_heads + 24) if config.n_layers else 0.0
+    return MAX_PAIRS * (8 * config.n_heads + 24) if config.n_layers else 0.0
 
 
 def _in_order(phases: Phases, *, least: float = _LEAST) -> Phases:

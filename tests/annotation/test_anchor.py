@@ -56,7 +56,7 @@ def test_same_seed_same_folds():
 def test_many_cells_are_fitted_in_mini_batches(monkeypatch):
     x, y = labelled(300)
     exact = fit_anchor(x, y, 3, seed=0).decisions
-    monkeypatch.setattr(_anchor, "_MINI_BATCH_CELLS", 50)
+    monkeypatch.setattr(_anchor, "MINI_BATCH_CELLS", 50)
     found = fit_anchor(x, y, 3, seed=0).decisions
     assert (found != exact).any()
     assert np.mean(found.argmax(1) == exact.argmax(1)) > 0.9

@@ -283,7 +283,7 @@ class ReadAnew:
 @pytest.mark.parametrize("panel", ["labels", "variance"])
 @pytest.mark.parametrize("labels", ["all of some", "few"])
 def test_rows_that_are_read_when_needed_give_the_same(monkeypatch, panel, labels):
-    monkeypatch.setattr(_expression, "_CHUNK_ROWS", 7)
+    monkeypatch.setattr(_expression, "CHUNK_ROWS", 7)
     x, y = counts(n=70)
     config = open_sum(anchor=True, gene_panel=panel, n_top_genes=9, cross_fit_folds=2, unit_rows=True)
     if labels == "few":
@@ -304,14 +304,14 @@ def test_rows_that_are_read_when_needed_give_the_same(monkeypatch, panel, labels
 
 
 def test_components_of_very_many_cells_are_those_of_a_part(monkeypatch):
-    monkeypatch.setattr(_expression, "_CHUNK_ROWS", 7)
+    monkeypatch.setattr(_expression, "CHUNK_ROWS", 7)
     x, y = counts(n=200)
-    monkeypatch.setattr(_evidence, "_DECOMPOSED_CELLS", 150)
+    monkeypatch.setattr(_evidence, "DECOMPOSED_CELLS", 150)
     rows = ReadAnew(x)
     found = run(open_sum(anchor=True, target_sum=1e4, n_components=3), rows, y)
     assert rows.most == 150
     whole = _evidence.principal(found.expression, 2, 0)[0]
-    monkeypatch.setattr(_evidence, "_DECOMPOSED_CELLS", 200)
+    monkeypatch.setattr(_evidence, "DECOMPOSED_CELLS", 200)
     exact = _evidence.principal(found.expression, 2, 0)[0]
     agreement = np.abs(np.corrcoef(whole.T, exact.T)[:2, 2:].diagonal())
     assert agreement.min() > 0.98

@@ -53,7 +53,7 @@ def test_padding_wastes_at_most_a_quarter_or_less_than_another_bucket_costs(monk
 
 
 def test_buckets_are_bounded_unless_one_cell_exceeds_the_bound(monkeypatch):
-    monkeypatch.setattr(_tokens, "_MAX_PAIRS", 300)
+    monkeypatch.setattr(_tokens, "MAX_PAIRS", 300)
     x = expression(100, 40)
     buckets = list(Tokens(x, CPU).buckets(np.arange(100)))
     assert sum(len(b.rows) for b in buckets) == 100

@@ -40,7 +40,7 @@ def test_exact_search_equals_brute_force(n, d, k):
 
 def test_exact_search_in_several_blocks(monkeypatch):
     points = np.random.default_rng(0).normal(size=(50, 4))
-    monkeypatch.setattr(_knn, "_BLOCK_ENTRIES", 350)
+    monkeypatch.setattr(_knn, "BLOCK_ENTRIES", 350)
     np.testing.assert_array_equal(nearest_neighbors(points, 6, device=CPU).indices, reference.neighbors(points, 6))
 
 
@@ -197,7 +197,7 @@ def test_adjacency_has_an_edge_of_one_for_every_neighbour():
 
 @pytest.mark.parametrize("block_entries", [16_000_000, 100])
 def test_nearest_among_other_points_are_those_of_a_full_search(monkeypatch, block_entries):
-    monkeypatch.setattr(_knn, "_BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(_knn, "BLOCK_ENTRIES", block_entries)
     rng = np.random.default_rng(0)
     queries, points = rng.normal(size=(23, 4)), rng.normal(size=(31, 4)) + 100
     queries += 100

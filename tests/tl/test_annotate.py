@@ -788,7 +788,7 @@ def with_dask(adata, _folder):
 
 @pytest.mark.parametrize("form", [on_disk, with_dask])
 def test_data_that_stay_where_they_are_give_the_same(adata, fast, tmp_path, monkeypatch, form):
-    monkeypatch.setattr("scbignn._expression._CHUNK_ROWS", 16)
+    monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 16)
     other = form(adata, tmp_path)
     matrix = type(other.X)
     for each in (adata, other):
@@ -820,7 +820,7 @@ def test_a_reference_that_stays_on_disk(adata, fast, tmp_path):
 
 
 def test_values_that_cannot_be_used_are_found_in_a_file(adata, fast, tmp_path, monkeypatch):
-    monkeypatch.setattr("scbignn._expression._CHUNK_ROWS", 16)
+    monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 16)
     monkeypatch.setattr("scbignn._check.SAMPLE", 5)
     adata.X.data[adata.X.indptr[20]] = np.nan
     backed = on_disk(adata, tmp_path)

@@ -24,7 +24,7 @@ from .._expression import Rows
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
 #: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
-_MINI_BATCH_CELLS = 30_000
+MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
 TUNING_CELLS, MOST_TRAINED = 10_000, 100_000
 #: Of a label with so many cells or fewer, all are kept where cells are drawn.
@@ -153,7 +153,7 @@ def fit_anchor(
     def trained(members: np.ndarray, penalty: float) -> Linear:
         train = everyone[members]
         weights = None if believed is None else believed.weights[train]
-        machine = _machine(penalty, len(train), mini_batch=len(everyone) > _MINI_BATCH_CELLS).fit(
+        machine = _machine(penalty, len(train), mini_batch=len(everyone) > MINI_BATCH_CELLS).fit(
             features[members], y[train], sample_weight=weights
         )
         return _of_all_labels(machine, n_labels)

@@ -18,9 +18,9 @@ from ._config import Config
 from ._neighbors import cell_neighbors
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
-_N_SMOOTHED = 200
+N_SMOOTHED = 200
 #: Cells whose components are found exactly; those of further cells are their projections.
-_DECOMPOSED_CELLS = 20_000
+DECOMPOSED_CELLS = 20_000
 #: Neighbours in that mean.
 N_NEIGHBORS = 15
 
@@ -82,8 +82,10 @@ class Evidence:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as arrays by name."""
-        views = self.views
-        return {
+        views, arrays = self.views, {}
+        if self.neighbors is not None:
+            arrays = {name: np.asarray(part) for name, part in self.neighbors._asdict().items() if part is not None}
+        return arrays | {
             "gene_decisions": self.gene_decisions,
             "cell_decisions": self.cell_decisions,
             "scores": self.scores,
@@ -93,16 +95,6 @@ class Evidence:
             "points_center": views.points_center,
             **{f"gene.{name}": part for name, part in views.gene._asdict().items()},
             **{f"cell.{name}": part for name, part in views.cell._asdict().items()},
-            **(
-                {}
-                if self.neighbors is None
-                else {"indices": self.neighbors.indices, "distances": self.neighbors.distances}
-            ),
-            **(
-                {}
-                if self.neighbors is None or self.neighbors.recall is None
-                else {"recall": np.array([self.neighbors.recall])}
-            ),
         }
 
     @classmethod
@@ -113,7 +105,7 @@ class Evidence:
         decisions = arrays["gene_decisions"], arrays["cell_decisions"]
         neighbors = None
         if "indices" in arrays:
-            recall = float(arrays["recall"][0]) if "recall" in arrays else None
+            recall = float(arrays["recall"].item()) if "recall" in arrays else None
             neighbors = Neighbors(arrays["indices"], arrays["distances"], recall)
         return cls(*decisions, arrays["scores"], int(arrays["n_components"][0]), views, neighbors)
 
@@ -153,7 +145,7 @@ def gather_evidence(
     progress
         Goes on by one a machine.
     """
-    scores, loadings, center = principal(x, _N_SMOOTHED, seed)
+    scores, loadings, center = principal(x, N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
     rng = np.random.default_rng(seed)
 
@@ -217,12 +209,12 @@ def principal(
     """
     n_cells = x.shape[0] if rows is None else len(rows)
     n_components = max(1, min(n_components, min(n_cells, x.shape[1]) - 1))
-    if n_cells <= _DECOMPOSED_CELLS:
+    if n_cells <= DECOMPOSED_CELLS:
         part = x if rows is None and sp.issparse(x) else x[slice(None) if rows is None else rows]
         left, size, right = randomized_svd(part, n_components, n_iter=3, random_state=seed)
         scores = left * size
     else:
-        drawn = np.random.default_rng(seed).choice(n_cells, _DECOMPOSED_CELLS, replace=False)
+        drawn = np.random.default_rng(seed).choice(n_cells, DECOMPOSED_CELLS, replace=False)
         drawn = np.sort(drawn if rows is None else rows[drawn])
         _, _, right = randomized_svd(x[drawn], n_components, n_iter=3, random_state=seed)
         scores = product(x, np.arange(n_cells) if rows is None else rows, right.T)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .._files import Parts, read_parts, write_parts
-from .._hub import as_table, card, pull, push
+from .._hub import as_table, card, pull, share
 from .._training import below, prefixed
 from ..graph import Neighbors
 from ._anchor import Linear
@@ -159,11 +158,8 @@ class Model:
         ValueError
             `repo_id` is no name of a repository.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model"
-            self.save(path)
-            (path / "README.md").write_text(model_card(self, repo_id), encoding="utf-8")
-            return push(path, repo_id, token=token, private=private, message=commit_message, endpoint=endpoint)
+        where = {"token": token, "private": private, "message": commit_message, "endpoint": endpoint}
+        return share(self.save, model_card(self, repo_id), repo_id, **where)
 
     @classmethod
     def from_hub(

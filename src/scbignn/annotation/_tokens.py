@@ -18,7 +18,7 @@ from .._layers import draw_kept
 #: another bucket would cost ...
 _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 #: ... or when those matrices would hold more entries than this.
-_MAX_PAIRS = 2_000_000
+MAX_PAIRS = 2_000_000
 #: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
 _PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 115, 50_000
 
@@ -113,7 +113,7 @@ def _cuts(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
         pairs = np.arange(1, len(squares) + 1) * squares
         similar = np.searchsorted(lengths[start:], int(lengths[start] * math.sqrt(_MAX_WASTE)), side="right")
         cheap = np.searchsorted(pairs - squares.cumsum(), _WASTED_PAIRS, side="right")
-        small = np.searchsorted(pairs, _MAX_PAIRS, side="right")
+        small = np.searchsorted(pairs, MAX_PAIRS, side="right")
         stop = start + max(1, min(max(similar, cheap), small))
         yield start, stop
         start = stop

@@ -19,10 +19,11 @@ logger = logging.getLogger(__name__)
 EXACT_LIMIT = 50_000
 #: On other devices the exact search stays affordable for longer.
 EXACT_LIMIT_ACCELERATOR = 1_000_000
-_BLOCK_ENTRIES = 16_000_000
+#: Distances that are in memory at a time, and rows whose candidates are compared at a time.
+BLOCK_ENTRIES, BLOCK_ROWS = 16_000_000, 16_384
 #: Candidates for each neighbour asked for. The search compares squares, which lose digits where clusters are tight and
 #: far apart; the nearest are then picked among the candidates by exact distances.
-_CANDIDATES = 4
+CANDIDATES = 4
 _RECALL_SAMPLE = 500
 #: Relative, of a distance: pairs that tie are the same neighbour to the recall.
 _ROUNDING = 1e-5
@@ -99,7 +100,7 @@ def nearest_neighbors(
         indices, distances = _transformed(x, _ask(transformer, points, k, seed), k, type(transformer).__name__)
         recall = _check_recall(x, distances, seed)
         return Neighbors(indices.cpu().numpy(), distances.cpu().numpy(), recall)
-    n_candidates = min(_CANDIDATES * k, n - 1)
+    n_candidates = min(CANDIDATES * k, n - 1)
     exact = n <= (EXACT_LIMIT if device.type == "cpu" else EXACT_LIMIT_ACCELERATOR)
     candidates = _exact(x, everyone, n_candidates) if exact else _inverted_file(x, n_candidates, seed)
     indices, distances = _nearest(x, everyone, candidates, k)
@@ -129,9 +130,9 @@ def nearest_among(queries: np.ndarray, points: np.ndarray, k: int, *, device: to
     x = _tensor(points, device)
     center = x.mean(0)
     x, asked = x - center, _tensor(queries, device) - center
-    squares, n_candidates = x.square().sum(1), min(_CANDIDATES * k, len(x))
+    squares, n_candidates = x.square().sum(1), min(CANDIDATES * k, len(x))
     indices, distances = [], []
-    for block in asked.split(min(4096, max(1, _BLOCK_ENTRIES // len(x)))):
+    for block in asked.split(min(4096, max(1, BLOCK_ENTRIES // len(x)))):
         scores = torch.addmm(squares[None], block, x.T, alpha=-2)
         candidates = scores.topk(n_candidates, dim=1, largest=False, sorted=False).indices
         found = _among_candidates(block, x, candidates, k)
@@ -148,7 +149,7 @@ def _exact(x: Tensor, rows: Tensor, k: int) -> Tensor:
     """Indices (len(rows), k) of the nearest points, unordered, in blocks of bounded memory."""
     squares = x.square().sum(1)
     blocks = []
-    for block in rows.split(max(1, _BLOCK_ENTRIES // len(x))):
+    for block in rows.split(max(1, BLOCK_ENTRIES // len(x))):
         scores = torch.addmm(squares[None], x[block], x.T, alpha=-2)  # squared distance less the row's own constant
         scores[torch.arange(len(block), device=x.device), block] = torch.inf
         blocks.append(scores.topk(k, dim=1, largest=False, sorted=False).indices)
@@ -190,7 +191,7 @@ def _inverted_file(x: Tensor, k: int, seed: int, *, n_probe: int = 32, n_iterati
 
 def _nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
     squares = centroids.square().sum(1)[None]
-    blocks = x.split(max(1, _BLOCK_ENTRIES // len(centroids)))
+    blocks = x.split(max(1, BLOCK_ENTRIES // len(centroids)))
     return torch.cat([torch.addmm(squares, block, centroids.T, alpha=-2).argmin(1) for block in blocks])
 
 
@@ -258,7 +259,7 @@ def _check_recall(x: Tensor, distances: Tensor, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(x), generator=generator)[:_RECALL_SAMPLE].to(x.device)
     k = distances.shape[1]
-    _, truth = _nearest(x, rows, _exact(x, rows, min(_CANDIDATES * k, len(x) - 1)), k)
+    _, truth = _nearest(x, rows, _exact(x, rows, min(CANDIDATES * k, len(x) - 1)), k)
     recall = (distances[rows] <= (1 + _ROUNDING) * truth[:, -1:]).double().mean().item()
     if recall < _MIN_RECALL:
         logger.warning(
@@ -275,7 +276,7 @@ def _check_recall(x: Tensor, distances: Tensor, seed: int) -> float:
 
 def _nearest(x: Tensor, rows: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest candidates of each row and their distances, by differences; ties go to the smaller index."""
-    blocks = zip(rows.split(16_384), candidates.split(16_384), strict=True)
+    blocks = zip(rows.split(BLOCK_ROWS), candidates.split(BLOCK_ROWS), strict=True)
     indices, distances = zip(*(_among_candidates(x[block], x, some, k) for block, some in blocks), strict=True)
     return torch.cat(indices), torch.cat(distances)
 
