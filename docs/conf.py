@@ -50,13 +50,15 @@ for name, notebook in notebooks.items():
     if not (copies / name).exists() or (copies / name).read_bytes() != notebook:
         (copies / name).write_bytes(notebook)
 
-# Notebooks are kept without outputs and run here: a tutorial that fails, fails the build. The cache knows a notebook by
-# its code cells, not scbignn by its source: remove `.jupyter_cache` beside the output to run them anew.
+# Notebooks are kept with their outputs, and run by a test of their own. The gallery is drawn here: a plot that fails,
+# fails the build. The cache knows a page by its code, not scbignn by its source: remove `.jupyter_cache` beside the output
+# to draw anew.
 nb_execution_mode = "cache"
+nb_execution_excludepatterns = ["tutorials/*"]
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
-os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, in the notebooks' kernels
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, in the kernel
 
 # -- The API ----------------------------------------------------------------------------------------------------------
 
