@@ -5,7 +5,7 @@ from scipy.special import softmax
 from sklearn.svm import LinearSVC
 from small import labelled
 
-from scbignn.annotation import Believed, _anchor, believe, fit_anchor
+from scbignn.annotation import Believed, _anchor, believe, fit_anchor, label_believed
 from scbignn.annotation._anchor import Linear
 
 
@@ -123,6 +123,20 @@ def test_known_labels_are_not_replaced_by_believed_ones():
     np.testing.assert_array_equal(
         fit_anchor(x, y, 3, seed=0, believed=wrong).decisions, fit_anchor(x, y, 3, seed=0, believed=right).decisions
     )
+
+
+def test_some_unlabelled_cells_take_the_label_that_they_are_believed_to_have():
+    rng = np.random.default_rng(0)
+    decisions, y = rng.normal(size=(300, 3)), np.where(rng.random(300) < 0.1, 2, -1)
+    given = y.copy()
+    found = label_believed(decisions, y, 20, rng)
+    np.testing.assert_array_equal(y, given)
+    np.testing.assert_array_equal(found[y >= 0], y[y >= 0])
+    new = (y < 0) & (found >= 0)
+    np.testing.assert_array_equal(found[new], decisions[new].argmax(1))
+    assert np.bincount(found[new]).tolist() == [20, 20, 20]
+    everyone = label_believed(decisions, y, 1000, rng)
+    np.testing.assert_array_equal(everyone, np.where(y >= 0, y, decisions.argmax(1)))
 
 
 def test_of_very_many_cells_a_random_part_is_believed(monkeypatch):

@@ -197,3 +197,16 @@ def test_where_labels_are_few_evidence_is_gathered_without_the_fold(monkeypatch,
         hidden = labelled_cells[np.arange(len(labelled_cells)) % 3 == number]
         assert (shown[hidden] == -1).all()
         np.testing.assert_array_equal(np.delete(shown, hidden), np.delete(y, hidden))
+
+
+@pytest.mark.parametrize("n_labelled", [6, 9])
+def test_folds_learn_believed_labels_only_where_the_run_does(monkeypatch, n_labelled):
+    """Nine labelled cells of three labels are not very few; the six that a fold leaves would be."""
+    x, y = labelled(hidden=0.0)
+    y[n_labelled:] = -1
+    evidence = gather_evidence(x, y, 3, LIGHT, device=CPU, seed=0)
+    found, configs = fit(x, y, 3, LIGHT, evidence=evidence, **WHERE), []
+    real = _cross_fit.refit
+    monkeypatch.setattr(_cross_fit, "refit", lambda *args, **kwargs: configs.append(args[3]) or real(*args, **kwargs))
+    run(LIGHT, x, y, evidence, found)
+    assert {config.very_few_labels for config in configs} == {2 if n_labelled == 6 else 0}

@@ -242,6 +242,20 @@ def test_anchored_q_corrects_the_decisions_of_its_cells(one_epoch):
     assert one_epoch["losses"] == [pytest.approx(expected, rel=1e-4)]
 
 
+@pytest.mark.parametrize("very_few", [0, 2])
+def test_networks_learn_believed_labels_where_labels_are_very_few(very_few):
+    """The believed ones are learned, and never shown."""
+    x, y = labelled(60, hidden=1.0)
+    em = new_em(tiny(anchor=True, very_few_labels=very_few, validation_fraction=0.0), (x, y))
+    cells, believed = np.flatnonzero(y >= 0), evidence_of(x, y).cell_decisions.argmax(1)
+    assert len(cells) == 3
+    trained = np.arange(60) if very_few else cells
+    np.testing.assert_array_equal(em.train_cells, trained)
+    np.testing.assert_array_equal(em.unlabelled_cells, np.setdiff1d(np.arange(60), trained))
+    np.testing.assert_array_equal(em.labels[trained], np.where(y >= 0, y, believed)[trained])
+    np.testing.assert_array_equal(em.known.sum(1), y >= 0)
+
+
 @pytest.fixture
 def half_hidden(monkeypatch):
     """In place of a draw: every other training cell is hidden."""

@@ -1,7 +1,7 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from .._expression import normalize, unit_rows
-from ._anchor import Anchor, Believed, believe, deal_folds, fit_anchor
+from ._anchor import Anchor, Believed, believe, deal_folds, fit_anchor, label_believed
 from ._annotate import Annotation, annotate_cells, choose_genes, choose_target_sum, raw_neighbors
 from ._attention import Edges
 from ._audit import Audit, audit_labels, audit_table
@@ -65,6 +65,7 @@ __all__ = [
     "fit_anchor",
     "gather_evidence",
     "importance_of",
+    "label_believed",
     "label_shapes",
     "label_tree",
     "label_tree_from_columns",

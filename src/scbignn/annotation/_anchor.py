@@ -228,6 +228,16 @@ def believe(decisions: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> B
     return Believed(labels, weights * (known.sum() / weights.sum()))
 
 
+def label_believed(decisions: np.ndarray, y: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Label codes, (N,), with those of `n_cells` unlabelled cells a label, or all, that decisions (N, C) take for it."""
+    believed = np.where(y < 0, decisions.argmax(1), -1)
+    drawn = [rng.permutation(np.flatnonzero(believed == label))[:n_cells] for label in range(decisions.shape[1])]
+    cells = np.concatenate(drawn)
+    y = y.copy()
+    y[cells] = believed[cells]
+    return y
+
+
 def _machine(penalty: float, n_cells: int, *, mini_batch: bool) -> ClassifierMixin:
     if mini_batch:
         return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)

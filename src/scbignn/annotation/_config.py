@@ -47,6 +47,9 @@ class Config:
     have."""
     few_labels: int = 50
     """Labels are few where there are on average no more than this many labelled cells a label."""
+    very_few_labels: int = 2
+    """Where there are on average no more than this many, the networks learn from unlabelled cells, too: up to 200 of
+    each label, with the label that the anchor of p believes they have. 0: never."""
 
     # Gene-level GNN, q
     gene_width: int = 32
@@ -177,7 +180,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
-        for name in ("n_layers", "n_rounds", "min_count", "anchor_refits", "few_labels"):
+        for name in ("n_layers", "n_rounds", "min_count", "anchor_refits", "few_labels", "very_few_labels"):
             self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
         folds = self.cross_fit_folds
         self._require("cross_fit_folds", _is_count(folds, 0) and folds != 1, "0 or an integer >= 2")

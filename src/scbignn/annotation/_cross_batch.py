@@ -15,7 +15,7 @@ from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
-from ._evidence import Evidence, gather_evidence
+from ._evidence import Evidence, for_folds, gather_evidence
 from ._fit import fit
 
 
@@ -64,6 +64,7 @@ def cross_fit_batches(
     kept
         What keeps the finished folds.
     """
+    config = for_folds(config, y, n_labels)
     fold = deal_batches(y, batches, config.cross_fit_folds, np.random.default_rng(seed))
     p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
     decisions = p.copy() if config.has_components else None

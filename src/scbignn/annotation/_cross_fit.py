@@ -17,7 +17,7 @@ from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
 from ._em import Fit
-from ._evidence import Evidence, gather_evidence, n_refits
+from ._evidence import Evidence, for_folds, gather_evidence, n_refits
 from ._fit import fit, refit
 
 
@@ -64,6 +64,7 @@ def cross_fit(
     Float32, shape (N, C): NaN for unlabelled cells, and for a label's only cell, whose label cannot be spared. Nothing
     is calibrated yet.
     """
+    config = for_folds(config, y, n_labels)
     p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))

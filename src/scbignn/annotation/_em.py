@@ -16,16 +16,18 @@ from .._expression import mean_and_variance
 from .._ranks import ALONE, Ranks
 from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, neighbor_mean
-from ._anchor import draw_labelled
+from ._anchor import draw_labelled, label_believed
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
-from ._evidence import Evidence
+from ._evidence import Evidence, has_very_few
 from ._gene_gnn import GeneGNN
 from ._neighbors import cell_neighbors
 from ._tokens import Tokens
 
 #: Labelled cells that set the scale of a new gene-level network.
 _START_CELLS = 256
+#: Cells of each label that the networks learn from as the anchor believes them to be, where labels are very few.
+_BELIEVED_CELLS = 200
 #: Cells in a batch of inference; buckets bound its memory.
 _INFERENCE_BATCH = 2048
 
@@ -43,7 +45,7 @@ class _View(NamedTuple):
     labels: Tensor
     """(n,) codes; -1 where unlabelled."""
     known: Tensor
-    """(n, C) one-hot, zero where no training cell."""
+    """(n, C) one-hot, zero where no training cell, and where its label is but believed."""
     h: Tensor
     q: Tensor
     mean: Aggregate
@@ -106,10 +108,14 @@ class EM:
         self.transformer, self.batches = transformer, batches
         self.generator = torch.Generator(device).manual_seed(seed)
         self.tokens = Tokens(x, device)
+        rng = np.random.default_rng(seed)
+        self.train_cells, self.validation_cells = validation_split(y, config.validation_fraction, rng)
+        self.known = torch.zeros(len(y), n_labels, device=device)
+        self.known[self.train_cells, y[self.train_cells]] = 1
+        if evidence is not None and has_very_few(config, y, n_labels):
+            y = label_believed(evidence.cell_decisions, y, _BELIEVED_CELLS, rng)
+            self.train_cells = np.setdiff1d(np.flatnonzero(y >= 0), self.validation_cells)
         self.labels = torch.from_numpy(y).to(device)
-        self.train_cells, self.validation_cells = validation_split(
-            y, config.validation_fraction, np.random.default_rng(seed)
-        )
         # Validation cells train as unlabelled ones do: their expression is seen, their labels are not.
         self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
         gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
@@ -119,8 +125,6 @@ class EM:
         if evidence is not None:
             self._take(evidence)
         self.mean_total = max(float(x[self.train_cells].sum(1).mean()), 1e-6)
-        self.known = torch.zeros(len(y), n_labels, device=device)
-        self.known[self.train_cells, y[self.train_cells]] = 1
         self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
         self.q = self.p = self.h = self.neighbors = None
         self.gene_level_is_known = False

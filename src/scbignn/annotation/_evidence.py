@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -180,6 +181,16 @@ def gather_evidence(
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
     """How often the anchors are refitted on believed labels: not at all where labels are plenty."""
     return config.anchor_refits if np.sum(y >= 0) <= config.few_labels * n_labels else 0
+
+
+def has_very_few(config: Config, y: np.ndarray, n_labels: int) -> bool:
+    """Whether the networks learn from believed labels, too: too few labelled cells could be held out from the anchors."""
+    return config.anchor and np.sum(y >= 0) <= config.very_few_labels * n_labels
+
+
+def for_folds(config: Config, y: np.ndarray, n_labels: int) -> Config:
+    """The config of runs without some of the labels, which are to learn from believed labels only if that of all does."""
+    return config if has_very_few(config, y, n_labels) else dataclasses.replace(config, very_few_labels=0)
 
 
 def n_of_evidence(config: Config, y: np.ndarray, n_labels: int) -> int:
