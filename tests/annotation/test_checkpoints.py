@@ -57,7 +57,6 @@ def test_stopped_after_each_part_in_turn(name, tmp_path, monkeypatch):
         (_annotate, "gather_evidence"),
         (_annotate, "fit"),
         (_cross_fit, "fit"),
-        (_cross_fit, "refit"),
         (_cross_batch, "gather_evidence"),
         (_cross_batch, "fit"),
     ):

@@ -123,25 +123,26 @@ def test_where_p_sees_more_of_q_the_whole_runs_without_the_fold(name):
 def test_q_trains_again_only_where_it_must(name, n_fits, monkeypatch):
     config = {"light": LIGHT, **FULL}[name]
     state, fits = start(config), []
-    monkeypatch.setattr(_cross_fit, "fit", lambda *given, **named: fits.append(1) or fit(*given, **named))
+    monkeypatch.setattr(_cross_fit, "fit", lambda *given, **named: fits.append(named) or fit(*given, **named))
     run(config, *state)
-    assert len(fits) == n_fits
+    assert len(fits) == 3
+    assert sum(named.get("gene_level") is None for named in fits) == n_fits
 
 
 @pytest.mark.parametrize("n_folds", [2, 3, 5, 1000])
 def test_every_fold_is_hidden_once(n_folds, monkeypatch):
     config = dataclasses.replace(LIGHT, cross_fit_folds=n_folds)
     x, y, evidence, found = start(config)
-    n_known, hidden, refit = np.sum(y >= 0), [], _cross_fit.refit
+    n_known, hidden = np.sum(y >= 0), []
 
     def seen(x, shown, *given, silent, **named):
         assert (shown[silent] == -1).all()
         np.testing.assert_array_equal(np.delete(shown, silent), np.delete(y, silent))
         assert set(shown[shown >= 0]) == {0, 1, 2}
         hidden.append(silent)
-        return refit(x, shown, *given, silent=silent, **named)
+        return fit(x, shown, *given, silent=silent, **named)
 
-    monkeypatch.setattr(_cross_fit, "refit", seen)
+    monkeypatch.setattr(_cross_fit, "fit", seen)
     run(config, x, y, evidence, found)
     assert len(hidden) == min(n_folds, n_known)
     np.testing.assert_array_equal(np.sort(np.concatenate(hidden)), np.flatnonzero(y >= 0))
@@ -206,7 +207,6 @@ def test_folds_learn_believed_labels_only_where_the_run_does(monkeypatch, n_labe
     y[n_labelled:] = -1
     evidence = gather_evidence(x, y, 3, LIGHT, device=CPU, seed=0)
     found, configs = fit(x, y, 3, LIGHT, evidence=evidence, **WHERE), []
-    real = _cross_fit.refit
-    monkeypatch.setattr(_cross_fit, "refit", lambda *args, **kwargs: configs.append(args[3]) or real(*args, **kwargs))
+    monkeypatch.setattr(_cross_fit, "fit", lambda *args, **kwargs: configs.append(args[3]) or fit(*args, **kwargs))
     run(LIGHT, x, y, evidence, found)
     assert {config.very_few_labels for config in configs} == {2 if n_labelled == 6 else 0}

@@ -795,11 +795,11 @@ def test_where_all_cells_are_labelled_one_m_step_follows_pretraining(config):
     assert np.isfinite(found.p).all()
 
 
-def test_refit_goes_on_where_pretraining_ended():
+def test_a_gene_level_that_is_known_takes_the_place_of_pretraining():
     x, y = labelled(60)
     config = tiny(n_rounds=0, m_step_updates=60)
     whole = run(config, data=(x, y))
-    again = _fit.refit(
+    again = fit(
         x,
         y,
         N_LABELS,
@@ -808,9 +808,7 @@ def test_refit_goes_on_where_pretraining_ended():
         engine="torch",
         seed=0,
         evidence=None,
-        gene_gnn=whole.gene_gnn,
-        h=whole.h,
-        q=whole.q,
+        gene_level=_em.GeneLevel(whole.gene_gnn, whole.h, whole.q),
     )
     np.testing.assert_array_equal(again.q, whole.q)
     np.testing.assert_array_equal(again.neighbors.indices, whole.neighbors.indices)

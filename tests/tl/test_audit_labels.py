@@ -219,7 +219,7 @@ def test_no_label_has_two_cells(adata, contents):
 @pytest.mark.parametrize(
     "place",
     [
-        "scbignn.annotation._cross_fit.refit",
+        "scbignn.annotation._cross_fit.fit",
         "scbignn.tl._audit_labels.audit_cells",
         "scbignn.tl._audit_labels.audit_table",
         "scbignn.tl._audit_labels.write_slots",

@@ -222,13 +222,11 @@ def test_probabilities_that_are_too_sure_are_set_right(monkeypatch):
         p = np.maximum(p.astype(np.float64), 1e-9) ** 6
         return (p / p.sum(1, keepdims=True)).astype(np.float32)
 
-    fitted = _cross_fit.refit
-
     def with_sharp(found):
         return dataclasses.replace(found, p=sharp(found.p))
 
-    monkeypatch.setattr(_cross_fit, "refit", lambda *given, **named: with_sharp(fitted(*given, **named)))
-    monkeypatch.setattr(_annotate, "fit", lambda *given, **named: with_sharp(fit(*given, **named)))
+    for module in (_cross_fit, _annotate):
+        monkeypatch.setattr(module, "fit", lambda *given, **named: with_sharp(fit(*given, **named)))
     adata = scbignn.datasets.simulated(n_cells=600, n_genes=80, n_types=3, fold_change=1.5, labeled=0.7, rng=0)
     scbignn.tl.annotate(adata, "cell_type", config=FAST)
     found = adata.uns["scbignn"]["calibration"]

@@ -16,9 +16,9 @@ from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
-from ._em import Fit
+from ._em import Fit, GeneLevel
 from ._evidence import Evidence, for_folds, gather_evidence, n_refits
-from ._fit import fit, refit
+from ._fit import fit
 
 
 def cross_fit(
@@ -69,7 +69,8 @@ def cross_fit(
     labelled = np.flatnonzero(y >= 0)
     fold = deal_folds(y[labelled], config.cross_fit_folds, np.random.default_rng(seed))
     p_sees_h = config.cell_input == "genes" or config.graph_from == "h"
-    where = {"device": device, "engine": engine, "seed": seed, "transformer": transformer, "batches": batches}
+    gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
+    where = gathering | {"engine": engine, "ranks": ranks}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
 
     def without(cells: np.ndarray, checkpoint: Path | None) -> dict[str, np.ndarray]:
@@ -77,13 +78,12 @@ def cross_fit(
         shown[cells] = -1
         seen, neighbors = evidence, found.neighbors
         if believes:
-            gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
             seen, neighbors = gather_evidence(expression, shown, n_labels, config, **gathering), None
         if p_sees_h or config.n_rounds:
-            keeping = {"checkpoint": checkpoint, "fingerprint": kept.fingerprint, "ranks": ranks}
-            return {"p": fit(x, shown, n_labels, config, **where, **keeping, evidence=seen).p[cells]}
-        known = {"gene_gnn": found.gene_gnn, "h": found.h, "q": found.q, "neighbors": neighbors, "ranks": ranks}
-        return {"p": refit(x, shown, n_labels, config, **where, **known, evidence=seen, silent=cells).p[cells]}
+            how = {"checkpoint": checkpoint, "fingerprint": kept.fingerprint}
+        else:
+            how = {"gene_level": GeneLevel(found.gene_gnn, found.h, found.q, neighbors), "silent": cells}
+        return {"p": fit(x, shown, n_labels, config, **where, **how, evidence=seen).p[cells]}
 
     numbers = np.unique(fold[fold >= 0])
     with progress_bar(len(numbers), unit="fold", name="cross-fitting", shown=ranks.is_first) as bar:

@@ -85,6 +85,19 @@ class Fit:
     """Of q and of p in turn, as far as one learned from the other."""
 
 
+class GeneLevel(NamedTuple):
+    """A gene-level network that has learned, and what it says of N cells."""
+
+    gene_gnn: GeneGNN
+    """On the device of the run."""
+    h: np.ndarray
+    """(N, d)."""
+    q: np.ndarray
+    """(N, C)."""
+    neighbors: Neighbors | None = None
+    """The learned graph, where it is known already."""
+
+
 class EM:
     """The two networks, the cells they see, and the beliefs they hand each other."""
 
@@ -123,7 +136,7 @@ class EM:
         self.cells = Cells(SparseProduct(x, device), gene_mean.float(), gene_variance.sqrt().float())
         self.decisions = self.points = self.known_neighbors = self.features_center = self.features_scale = None
         if evidence is not None:
-            self._take(evidence)
+            self._see(evidence)
         self.mean_total = max(float(x[self.train_cells].sum(1).mean()), 1e-6)
         self.gene_gnn, self.cell_gnn = self.new_gene_gnn(0), None
         self.q = self.p = self.h = self.neighbors = None
@@ -159,7 +172,7 @@ class EM:
         network.start(view.cells, view.h, view.mean)
         return network
 
-    def _take(self, evidence: Evidence) -> None:
+    def _see(self, evidence: Evidence) -> None:
         parts = evidence.components, evidence.gene_decisions, evidence.cell_decisions
         components, gene, cell = (torch.from_numpy(part).to(self.device) for part in parts)
         features = torch.cat([components, gene, cell], dim=1)
@@ -169,13 +182,11 @@ class EM:
         self.cells = self.cells._replace(features=features, decisions=cell if self.config.anchor else None)
         self.points, self.known_neighbors = evidence.points, evidence.neighbors
 
-    def take_gene_level(
-        self, gene_gnn: GeneGNN, h: np.ndarray, q: np.ndarray, neighbors: Neighbors | None = None
-    ) -> None:
-        """A network that has learned elsewhere, what it says of the cells, and the learned graph, if it is known."""
-        self.gene_gnn = gene_gnn
-        self.h, self.q = (torch.from_numpy(belief).to(self.device) for belief in (h, q))
-        self.neighbors, self.gene_level_is_known = neighbors or self._nearest_neighbors(), True
+    def take(self, gene_level: GeneLevel) -> None:
+        """Go on from a q that has learned elsewhere."""
+        self.gene_gnn = gene_level.gene_gnn
+        self.h, self.q = (torch.from_numpy(belief).to(self.device) for belief in (gene_level.h, gene_level.q))
+        self.neighbors, self.gene_level_is_known = gene_level.neighbors or self._nearest_neighbors(), True
 
     def _init_generator(self, round_: int) -> torch.Generator:
         return torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, round_]).generate_state(1)[0]))

@@ -11,11 +11,10 @@ import torch
 
 from .._ranks import ALONE, Ranks
 from .._training import Keeper
-from ..graph import Engine, Neighbors
+from ..graph import Engine
 from ._config import Config
-from ._em import EM, Fit
+from ._em import EM, Fit, GeneLevel
 from ._evidence import Evidence
-from ._gene_gnn import GeneGNN
 
 
 def fit(
@@ -33,6 +32,8 @@ def fit(
     checkpoint: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
+    gene_level: GeneLevel | None = None,
+    silent: np.ndarray | None = None,
 ) -> Fit:
     """Pre-train q, then alternate M-steps of p and E-steps of q.
 
@@ -60,6 +61,12 @@ def fit(
         File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
     ranks
         The processes that run this together. They divide what q computes; p trains alike in each.
+    gene_level
+        A q that has learned elsewhere, in place of pre-training; rounds of EM, where the config has any, train it
+        further.
+    silent
+        Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
+        cells without a label.
 
     Raises
     ------
@@ -82,65 +89,16 @@ def fit(
         batches=batches,
         ranks=ranks,
     )
+    stages = em.stages()
+    if gene_level is not None:
+        em.take(gene_level)
+        stages = stages[1:]
+    if silent is not None:
+        em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
     where = str(device) if ranks.size == 1 else device.type
     fingerprint = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
     keeper = Keeper(checkpoint, fingerprint, em.generator, writes=ranks.is_first)
     ranks.check_alike(checkpoint=keeper.reached)
     em.restore(keeper.finished, keeper.history)
-    em.run(em.stages(), keeper=keeper)
-    return em.result()
-
-
-def refit(
-    x: sp.csr_matrix,
-    y: np.ndarray,
-    n_labels: int,
-    config: Config,
-    *,
-    device: torch.device,
-    engine: Engine,
-    seed: int,
-    evidence: Evidence | None,
-    transformer: Any = None,
-    gene_gnn: GeneGNN,
-    h: np.ndarray,
-    q: np.ndarray,
-    neighbors: Neighbors | None = None,
-    silent: np.ndarray | None = None,
-    batches: np.ndarray | None = None,
-    ranks: Ranks = ALONE,
-) -> Fit:
-    """What :func:`fit` does after pre-training, for a gene-level network that has learned elsewhere.
-
-    Parameters
-    ----------
-    x, y, n_labels, config, device, engine, seed, evidence, transformer, batches, ranks
-        As in :func:`fit`.
-    gene_gnn
-        q, on `device`; rounds of EM, where the config has any, train it further.
-    h, q
-        What it says of the cells, (N, d) and (N, C).
-    neighbors
-        The learned graph, where it is known already.
-    silent
-        Cells of which p learns nothing: they are in the graph, but what q believes of them does not count. Places of
-        cells without a label.
-    """
-    em = EM(
-        x,
-        y,
-        n_labels,
-        config,
-        device=device,
-        engine=engine,
-        seed=seed,
-        evidence=evidence,
-        transformer=transformer,
-        batches=batches,
-        ranks=ranks,
-    )
-    em.take_gene_level(gene_gnn, h, q, neighbors)
-    if silent is not None:
-        em.unlabelled_cells = np.setdiff1d(em.unlabelled_cells, silent)
-    em.run(em.stages()[1:], keeper=Keeper(None, {}, em.generator))
+    em.run(stages, keeper=keeper)
     return em.result()

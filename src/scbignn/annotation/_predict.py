@@ -13,9 +13,9 @@ from torch import Tensor
 from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
-from ._em import cell_graph
+from ._em import GeneLevel, cell_graph
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
-from ._fit import refit
+from ._fit import fit
 from ._model import Model
 from ._neighbors import cell_neighbors, reference_neighbors
 from ._tokens import Tokens
@@ -178,7 +178,9 @@ class Predictor:
             own = model.views.cell_level(alone.profiles, mean_scores)
             cell = np.vstack([reference.cell_decisions, own])
             evidence = Evidence(gene, cell, scores, model.n_components, model.views)
-        found = refit(
+        gene_gnn = model.new_gene_gnn(self.device)
+        h, q = np.vstack([reference.h, alone.h]), np.vstack([reference.q, alone.q])
+        found = fit(
             sp.vstack([reference.x, alone.x], format="csr"),
             np.concatenate([reference.y, np.full(x.shape[0], -1)]),
             len(model.labels),
@@ -188,10 +190,8 @@ class Predictor:
             seed=seed,
             evidence=evidence,
             transformer=transformer,
-            gene_gnn=model.new_gene_gnn(self.device),
-            h=np.vstack([reference.h, alone.h]),
-            q=np.vstack([reference.q, alone.q]),
             batches=batches,
+            gene_level=GeneLevel(gene_gnn, h, q),
         )
         mine = slice(n_reference, None)
         if evidence is not None:
