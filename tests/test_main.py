@@ -319,10 +319,10 @@ def test_every_option_of_cluster_reaches_the_function(source, tmp_path, monkeypa
     monkeypatch.setattr("scbignn.tl.cluster", lambda _, n_clusters, **options: seen.update(options, n=n_clusters))
     out = str(tmp_path / "out.h5ad")
     assert main(["cluster", str(source), "-o", out]) == 0
-    assert seen == {"n": None, "layer": None, "key_added": "bgformer", "rng": 0}
-    command = ["cluster", str(source), "-o", out, "--n-clusters", "4", "--layer", "counts"]
+    assert seen == {"n": None, "layer": None, "batch_key": None, "key_added": "bgformer", "rng": 0}
+    command = ["cluster", str(source), "-o", out, "--n-clusters", "4", "--layer", "counts", "--batch-key", "b"]
     assert main([*command, "--key-added", "mine", "--seed", "7"]) == 0
-    assert seen == {"n": 4, "layer": "counts", "key_added": "mine", "rng": 7}
+    assert seen == {"n": 4, "layer": "counts", "batch_key": "b", "key_added": "mine", "rng": 7}
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("-o", "--output", type=Path, required=True, help="h5ad file to write")
     cluster.add_argument("--n-clusters", type=int, help="number of clusters; estimated if not given")
     cluster.add_argument("--layer", help="layer to use instead of X")
+    cluster.add_argument("--batch-key", help="column of obs with batches across which cells are to meet")
     cluster.add_argument("--key-added", default="bgformer", help="name of the slots to write")
     cluster.add_argument("--seed", type=int, default=0, help="seed of everything random")
     cluster.set_defaults(run=_cluster)
@@ -188,7 +189,14 @@ def _cluster(options: argparse.Namespace) -> int:
     _check_output(options.output, "clustered.h5ad")
     with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
-    tl.cluster(adata, options.n_clusters, layer=options.layer, key_added=options.key_added, rng=options.seed)
+    tl.cluster(
+        adata,
+        options.n_clusters,
+        layer=options.layer,
+        batch_key=options.batch_key,
+        key_added=options.key_added,
+        rng=options.seed,
+    )
     adata.write_h5ad(options.output)
     _say(options, f"wrote {options.output}")
     return 0

@@ -252,7 +252,7 @@ def read_labels(
     return Labels(codes, names)
 
 
-def read_batches(adata: AnnData, batch_key: str | None, labels: Labels) -> Batches | None:
+def read_batches(adata: AnnData, batch_key: str | None, labels: Labels | None = None) -> Batches | None:
     """The batch column; None where none is asked for, or where all cells are of one batch.
 
     Raises
@@ -285,18 +285,22 @@ def read_batches(adata: AnnData, batch_key: str | None, labels: Labels) -> Batch
         logger.warning("all cells are of one batch in obs[%r], %r: batch_key changes nothing", batch_key, names[0])
         return None
     codes = pd.Categorical(strings, categories=names).codes.astype(np.int64)
-    known = labels.codes >= 0
-    if len(np.unique(codes[known])) > 1:
-        alone = [
-            name for code, name in enumerate(labels.names) if len(np.unique(codes[known & (labels.codes == code)])) == 1
-        ]
-        if alone:
-            logger.warning(
-                "%s in one batch only (%s): how sure one may be of them in another cannot be told",
-                counted(len(alone), "label"),
-                some(alone),
-            )
+    if labels is not None:
+        _warn_of_labels_in_one_batch(codes, labels)
     return Batches(codes, names)
+
+
+def _warn_of_labels_in_one_batch(batches: np.ndarray, labels: Labels) -> None:
+    known = labels.codes >= 0
+    if len(np.unique(batches[known])) < 2:
+        return
+    alone = [name for code, name in enumerate(labels.names) if len(np.unique(batches[labels.codes == code])) == 1]
+    if alone:
+        logger.warning(
+            "%s in one batch only (%s): how sure one may be of them in another cannot be told",
+            counted(len(alone), "label"),
+            some(alone),
+        )
 
 
 def batch_column(adata: AnnData, batch_key: str) -> pd.Series:

@@ -19,6 +19,7 @@ from ._settings import settings
 from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
 from .annotation._tokens import MAX_PAIRS
+from .clustering._anchors import sets_a_batch
 from .clustering._scores import CHUNK
 from .graph._knn import BLOCK_ENTRIES, BLOCK_ROWS, CANDIDATES
 
@@ -119,14 +120,15 @@ def prediction_memory(size: Size, model: annotation.Model, mode: str, *, chunk_s
     return _in_order({"prediction": own + chunk + results})
 
 
-def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | None) -> Phases:
+def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | None, n_batches: int = 1) -> Phases:
     """Of `tl.cluster` and `tl.fit_clusters`; `n_clusters` is K, None where it is estimated."""
     n, g, d = size.n, min(config.n_top_genes, size.m), config.n_components
     k = n_clusters or config.max_clusters
     drawn, chunk = min(n, config.max_fit_cells), min(n, CHUNK)
     reading = 24 * size.z * chunk / n + 4.0 * chunk * g
-    joined = config.n_anchor_sets * config.n_nearest
-    n_anchors = config.n_anchor_sets * config.n_anchors
+    n_sets = config.n_anchor_sets if n_batches == 1 else n_batches * sets_a_batch(config, n_batches)
+    joined = n_sets * config.n_nearest
+    n_anchors = min(n_sets, 2 * config.n_anchor_sets) * config.n_anchors
     graph = 4.0 * n * d + 8.0 * n * joined
     phases = {
         "components": 8.0 * drawn * g + max(reading, 28.0 * g**2),

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from scbignn.clustering import Config
-from scbignn.clustering._landmarks import Landmarks, cluster_graph, learn_anchors
+from scbignn.clustering import Config, anchor_graph
+from scbignn.clustering._landmarks import cluster_graph, learn_anchors
 
 CONFIG = Config(n_anchors=20, n_anchor_sets=3, n_nearest=3)
 
@@ -14,11 +14,11 @@ def blobs(sizes, seed=0):
     return (9 * rng.normal(size=(len(sizes), 4))[truth] + rng.normal(size=(len(truth), 4))).astype(np.float32), truth
 
 
-def clustered(points, k, config=CONFIG, seed=0):
+def clustered(points, k, config=CONFIG, seed=0, batches=None):
     rng = np.random.default_rng(seed)
-    anchors = learn_anchors(points, config, rng, n_clusters=k)
-    graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(points)
-    return *cluster_graph(graph, anchors, k, config, rng), graph
+    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=k, batches=batches)
+    graph = anchor_graph(points, anchors, config.n_nearest, n_batches)
+    return *cluster_graph(graph, anchors, k, config, rng, n_batches=n_batches), graph
 
 
 @pytest.mark.parametrize("sizes", [(60, 50, 40), (200, 20), (30, 90, 60, 45)])
@@ -49,7 +49,7 @@ def test_order_of_cells_does_not_matter():
 def test_anchors_come_from_a_sample():
     points, truth = blobs((300, 250, 200))
     config = Config(n_anchors=20, n_anchor_sets=2, n_nearest=3, max_fit_cells=100)
-    assert learn_anchors(points, config, np.random.default_rng(0)).shape == (2, 20, 4)
+    assert learn_anchors(points, config, np.random.default_rng(0))[0].shape == (2, 20, 4)
     _, labels, _ = clustered(points, 3, config)
     assert adjusted_rand_score(truth, labels) == 1
 
@@ -60,3 +60,32 @@ def test_fewer_clusters_where_cells_are_alike():
     assert landmarks.anchors.shape[1] == 2
     assert sorted(np.bincount(labels)) == [20, 20]
     assert landmarks.shares.shape[1] == 2
+
+
+def shifted(sizes=(60, 50, 40), by=12.0):
+    """Blobs of which every other cell is of a batch that lies elsewhere."""
+    points, truth = blobs(sizes)
+    batches = np.arange(len(points)) % 2
+    return points + by * batches[:, None] * np.array([1, -1, 1, -1], np.float32), truth, batches
+
+
+def test_cells_of_a_type_meet_across_batches():
+    points, truth, batches = shifted()
+    apart, together = (clustered(points, 3, batches=given)[1] for given in (None, batches))
+    assert adjusted_rand_score(truth, apart) < 0.7
+    assert adjusted_rand_score(truth, together) == 1
+
+
+def test_sets_of_batches_take_turns():
+    points, _, batches = shifted(by=100.0)
+    anchors, n_batches = learn_anchors(points, CONFIG, np.random.default_rng(0), batches=batches)
+    assert (len(anchors), n_batches) == (4, 2)
+    np.testing.assert_array_equal(anchors[:, :, 0].mean(1) > 50, [False, True, False, True])
+
+
+def test_many_batches_have_fewer_anchors_each():
+    points, _ = blobs((700, 700))
+    config = Config(n_anchors=40, n_anchor_sets=4, n_nearest=3)
+    anchors, n_batches = learn_anchors(points, config, np.random.default_rng(0), batches=np.arange(1400) % 10)
+    assert (len(anchors), n_batches) == (20, 10)
+    assert anchors.shape[1] == 16  # 2 x 4 x 40 in all

@@ -27,7 +27,7 @@ def test_clusters_that_come_again_and_clusters_that_do_not():
 
     def cluster(half, rng):
         assert len(half) == 40
-        middle = half.mean()
+        middle = points[half].mean()
         return lambda x: (x[:, 0] > middle).astype(int)
 
     found = stability(points, labels, 3, cluster, 4, np.random.default_rng(0))

@@ -163,6 +163,49 @@ def test_labels_make_clusters_that_hold_their_cells(cells):
     assert cells.uns["bgformer"]["params"]["labels_key"] == "shown"
 
 
+def treated(cells):
+    """Every other cell is of a batch in which a fifth of the genes are expressed far more."""
+    cells.obs["batch"] = np.where(np.arange(90) % 2, "treated", "control")
+    counts = cells.X.toarray()
+    counts[1::2, ::5] += 20
+    cells.X = sp.csr_matrix(counts)
+    return cells
+
+
+def test_cells_of_a_type_meet_across_batches(cells, tmp_path):
+    cells = treated(cells)
+    found = {}
+    for key in (None, "batch"):
+        scbignn.tl.cluster(cells, 3, config=QUICK, batch_key=key)
+        found[key] = adjusted_rand_score(cells.obs["truth"], cells.obs["bgformer"])
+    assert found[None] < 0.7
+    assert found["batch"] == 1
+    assert cells.uns["bgformer"]["params"]["batch_key"] == "batch"
+    assert cells.obsm["bgformer_anchors"].shape[1] == len(cells.uns["bgformer"]["anchors"]["usage"])
+    model = scbignn.tl.fit_clusters(cells, 3, config=QUICK, batch_key="batch")
+    model.save(tmp_path / "model")
+    del cells.obs["batch"]
+    again = cells.copy()
+    scbignn.tl.predict_clusters(again, scbignn.read_model(tmp_path / "model"))
+    assert_same(again, cells)
+
+
+def test_the_number_of_clusters_across_batches(cells):
+    scbignn.tl.cluster(treated(cells), config=QUICK, batch_key="batch")
+    assert cells.obs["bgformer"].nunique() == 3
+
+
+@pytest.mark.parametrize("sizes", [(90,), (88, 2)])
+def test_batches_that_change_nothing_are_told(cells, caplog, sizes):
+    scbignn.tl.cluster(cells, 3, config=QUICK)
+    before = results(cells)
+    cells.obs["batch"] = np.repeat(["a", "b"][: len(sizes)], sizes)
+    with caplog.at_level("WARNING", logger="scbignn"):
+        scbignn.tl.cluster(cells, 3, config=QUICK, batch_key="batch")
+    assert "nothing" in caplog.text
+    pd.testing.assert_frame_equal(results(cells), before)
+
+
 def test_the_number_is_at_least_that_of_labels(cells):
     cells.obs["shown"] = [f"label_{number}" if number < 5 else None for number in range(90)]
     scbignn.tl.cluster(cells, labels_key="shown", config=QUICK)
@@ -366,6 +409,8 @@ ARGUMENTS = {
     "fewer clusters than labels": ({"labels_key": "truth", "n_clusters": 2}, ValueError, ["less than the 3 labels"]),
     "labels with a network": ({"labels_key": "truth", "config": NET}, ValueError, ["no use to a network", "Config()"]),
     "pairs with a network": ({"must_link": [], "config": NET}, ValueError, ["no use to a network"]),
+    "batches with a network": ({"batch_key": "batch", "config": NET}, ValueError, ["no use to a network", "Config()"]),
+    "batches that are not there": ({"batch_key": "nope"}, KeyError, ["no column 'nope'", "batch_key"]),
     "no pairs": ({"must_link": "cell_1"}, TypeError, ["must_link is a str", "Pass pairs of names"]),
     "three of a pair": ({"cannot_link": [("a", "b", "c")]}, ValueError, ["cannot_link holds ('a', 'b', 'c')"]),
     "one of a pair": ({"cannot_link": ["ab"]}, ValueError, ["cannot_link holds ('ab',)"]),
@@ -393,6 +438,7 @@ ARGUMENTS = {
 def test_arguments_that_are_refused(cells, contents, case):
     arguments, error, fragments = ARGUMENTS[case]
     cells.obsm["X_pca"] = np.zeros((90, 2))
+    cells.obs["batch"] = np.repeat(["a", "b"], 45)
     before = contents(cells)
     with pytest.raises(error) as caught:
         scbignn.tl.cluster(cells, **{"n_clusters": 3, "config": QUICK} | arguments)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
+from tqdm.auto import tqdm
 
-from .._training import progress_bar
 from ._config import Config
 from ._scores import CHUNK, chunks
 
@@ -31,7 +31,38 @@ def anchor_count(config: Config, n_cells: int, n_distinct: int, n_clusters: int)
     return max(1, min(config.n_anchors, wanted, n_distinct))
 
 
-def find_anchors(points: np.ndarray, n_anchors: int, n_sets: int, rng: np.random.Generator) -> np.ndarray:
+def sets_a_batch(config: Config, n_batches: int) -> int:
+    """Sets of anchors of each batch: as many in all as the settings say, or some more, for each has two or more."""
+    return max(min(2, config.n_anchor_sets), -(-config.n_anchor_sets // n_batches))
+
+
+def batches_with_anchors(batches: np.ndarray, config: Config, n_clusters: int) -> np.ndarray | None:
+    """Which batches get anchors of their own: those with two cells or more for each anchor.
+
+    Where fewer than two batches have so many cells, fewer anchors will do, down to twice the number of clusters.
+
+    Parameters
+    ----------
+    batches
+        Codes, (n,).
+    config, n_clusters
+        As in :func:`anchor_count`.
+
+    Returns
+    -------
+    (n,) int64: codes of those batches, and -1 for cells of others; None where there are fewer than two.
+    """
+    size, least = np.bincount(batches), 2 * n_clusters
+    wanted = anchor_count(config, len(batches), len(batches), n_clusters)
+    while np.sum(size >= 2 * wanted) < 2 and wanted > least:
+        wanted = max(wanted // 2, least)
+    has = size >= 2 * wanted
+    return np.where(has, np.cumsum(has) - 1, -1)[batches] if has.sum() > 1 else None
+
+
+def find_anchors(
+    points: np.ndarray, n_anchors: int, n_sets: int, rng: np.random.Generator, progress: tqdm | None = None
+) -> np.ndarray:
     """Sets of anchors, each the centres of k-means from a start of its own.
 
     Parameters
@@ -42,17 +73,18 @@ def find_anchors(points: np.ndarray, n_anchors: int, n_sets: int, rng: np.random
         m and S.
     rng
         Draws the starts.
+    progress
+        Goes on by one a set.
 
     Returns
     -------
     (S, m, d) float32.
     """
-    seeds = rng.integers(2**31, size=n_sets)
     sets = []
-    with progress_bar(n_sets, unit="set", name="anchors") as bar:
-        for seed in seeds:
-            sets.append(_centers(points, n_anchors, int(seed)))
-            bar.update()
+    for seed in rng.integers(2**31, size=n_sets):
+        sets.append(_centers(points, n_anchors, int(seed)))
+        if progress is not None:
+            progress.update()
     return np.stack(sets).astype(np.float32)
 
 
@@ -61,32 +93,37 @@ def _centers(points: np.ndarray, n_anchors: int, seed: int) -> np.ndarray:
     return method.fit(points).cluster_centers_
 
 
-def anchor_graph(points: np.ndarray, anchors: np.ndarray, n_nearest: int) -> sp.csr_matrix:
+def anchor_graph(points: np.ndarray, anchors: np.ndarray, n_nearest: int, n_batches: int = 1) -> sp.csr_matrix:
     """Weights of the edges between each cell and the anchors nearest to it, in every set.
 
     A cell at distances d_1 .. d_r from its r nearest anchors of a set is joined to them with weights proportional to
-    exp(-d_j^2 / mean of the d_j^2).
+    exp(-d_j^2 / mean of the d_j^2). With B batches, a cell is joined to r anchors of the set that each of them has, and mean
+    and proportion are over all B r: a batch whose anchors are all far from the cell counts less.
 
     Parameters
     ----------
     points
         (n, d) float32.
     anchors
-        (S, m, d) float32.
+        (S B, m, d) float32, a set of each batch in turn.
     n_nearest
         r; all anchors where there are no more.
+    n_batches
+        B.
 
     Returns
     -------
-    CSR float32 (n, S m) with S r entries a row, which sum to 1.
+    CSR float32 (n, S B m) with S B r entries a row, which sum to 1.
     """
     n_sets, m, _ = anchors.shape
     n, r = len(points), min(n_nearest, m)
     columns, weights = np.empty((n, n_sets, r), dtype=np.int32), np.empty((n, n_sets, r), dtype=np.float32)
-    for number, own in enumerate(anchors):
-        for chunk in chunks(n, CHUNK):
-            nearest, squares = _nearest(points[chunk], own, r)
-            columns[chunk, number], weights[chunk, number] = nearest + number * m, _weights(squares) / n_sets
+    for chunk in chunks(n, CHUNK):
+        for number, own in enumerate(anchors):
+            nearest, weights[chunk, number] = _nearest(points[chunk], own, r)
+            columns[chunk, number] = nearest + number * m
+        joined = weights[chunk].reshape(-1, n_sets // n_batches, n_batches * r)
+        weights[chunk] = _weights(joined).reshape(-1, n_sets, r) * (n_batches / n_sets)
     return sp.csr_matrix(
         (weights.ravel(), columns.ravel(), np.arange(0, n * n_sets * r + 1, n_sets * r)), shape=(n, n_sets * m)
     )
@@ -106,6 +143,7 @@ def _nearest(points: np.ndarray, anchors: np.ndarray, r: int) -> tuple[np.ndarra
 
 
 def _weights(squares: np.ndarray) -> np.ndarray:
-    mean = squares.mean(1, keepdims=True)
+    """Of squared distances, along the last axis."""
+    mean = squares.mean(-1, keepdims=True)
     weights = np.exp(-np.divide(squares, mean, out=np.zeros_like(squares), where=mean > 0))
-    return weights / weights.sum(1, keepdims=True)
+    return weights / weights.sum(-1, keepdims=True)

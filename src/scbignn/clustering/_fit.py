@@ -11,9 +11,10 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from ._anchors import anchor_graph, batches_with_anchors
 from ._config import Config
 from ._constraints import Constraints
-from ._landmarks import Landmarks, cluster_graph, learn_anchors
+from ._landmarks import cluster_graph, learn_anchors
 from ._model import Assigned, Model, Net, assign
 from ._network import Counts, train_network
 from ._number import best_number, evidence
@@ -56,6 +57,7 @@ def cluster_cells(
     seed: int,
     about: dict[str, Any] | None = None,
     constraints: Constraints | None = None,
+    batches: np.ndarray | None = None,
 ) -> Clustering:
     """Cluster N cells by M genes.
 
@@ -79,6 +81,9 @@ def cluster_cells(
         Where the data come from, ready for JSON, for the model.
     constraints
         What is known of the partition; without a network.
+    batches
+        Codes, (N,), from 0 on: each batch gets anchors of its own, if it has cells enough, and every cell is joined to
+        anchors of all of them; without a network.
 
     Raises
     ------
@@ -89,19 +94,25 @@ def cluster_cells(
     n = shape[0]
     scores = learn_scores(rows, shape, config, rng)
     points = all_components(rows, n, scores)
-    anchors = learn_anchors(points, config, rng, n_clusters=n_clusters or 2)
+    if batches is not None:
+        batches = batches_with_anchors(batches, config, n_clusters or 2)
+        if batches is None:
+            logger.warning("fewer than two batches have cells enough for anchors of their own: batches change nothing")
+    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=n_clusters or 2, batches=batches)
     m = anchors.shape[1]
     if n_clusters is not None and n_clusters > m:
         why = "as n_anchors says" if m == config.n_anchors else f"for {n} cells, some of which may be alike"
         msg = f"n_clusters={n_clusters} is more than the {m} anchors there are {why}. Ask for at most {m} clusters."
         raise ValueError(msg)
-    graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(points)
+    graph = anchor_graph(points, anchors, config.n_nearest, n_batches)
     table = None
     if n_clusters is None:
         seen = draw(n, _EVIDENCE_CELLS, rng)
-        table = evidence(graph[seen], config.n_anchor_sets, config.max_clusters, rng)
+        table = evidence(graph[seen], len(anchors) // n_batches, config.max_clusters, rng)
         n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
-    landmarks, labels = cluster_graph(graph, anchors, n_clusters, config, rng, constraints)
+    landmarks, labels = cluster_graph(
+        graph, anchors, n_clusters, config, rng, constraints=constraints, n_batches=n_batches
+    )
     net, history = None, []
     if config.network:
         counts = _panel_counts(rows, n, scores)
@@ -142,7 +153,7 @@ def cluster_cells(
         labels=labels,
         components=points,
         evidence=table,
-        stability=_stability(points, labels, n_found, config, rng),
+        stability=_stability(points, labels, n_found, config, rng, batches),
         history=history,
     )
 
@@ -172,16 +183,23 @@ def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stability(
-    points: np.ndarray, labels: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator
+    points: np.ndarray,
+    labels: np.ndarray,
+    n_clusters: int,
+    config: Config,
+    rng: np.random.Generator,
+    batches: np.ndarray | None,
 ) -> np.ndarray | None:
     if not config.resamples or len(points) < 4:
         return None
     seen = draw(len(points), config.max_fit_cells, rng)
+    points, labels = points[seen], labels[seen]
 
     def cluster(half: np.ndarray, rng: np.random.Generator):
-        anchors = learn_anchors(half, config, rng, n_clusters=n_clusters)
-        graph = Landmarks(anchors, config.n_nearest, np.zeros((0, 0)), np.zeros((0, 0))).graph(half)
+        own = None if batches is None else batches[seen][half]
+        anchors, n_batches = learn_anchors(points[half], config, rng, n_clusters=n_clusters, batches=own)
+        graph = anchor_graph(points[half], anchors, config.n_nearest, n_batches)
         k = min(n_clusters, anchors.shape[1])
-        return cluster_graph(graph, anchors, k, config, rng)[0].assign
+        return cluster_graph(graph, anchors, k, config, rng, n_batches=n_batches)[0].assign
 
-    return stability(points[seen], labels[seen], n_clusters, cluster, config.resamples, rng)
+    return stability(points, labels, n_clusters, cluster, config.resamples, rng)

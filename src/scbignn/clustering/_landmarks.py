@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
-from ._anchors import anchor_count, anchor_graph, find_anchors
+from .._training import progress_bar
+from ._anchors import anchor_count, anchor_graph, find_anchors, sets_a_batch
 from ._config import Config
 from ._constraints import Constraints, constrained_partition
 from ._scores import draw
@@ -25,10 +27,12 @@ class Landmarks:
     """(S m, K) float64, from a row of the graph to singular vectors."""
     shares: np.ndarray
     """(S m, K) float32, the share of each cluster in what is joined to an anchor."""
+    n_batches: int = 1
+    """Of which each has sets of its own, in turn."""
 
     def graph(self, points: np.ndarray) -> sp.csr_matrix:
         """Weights of cells to anchors, (n, d) -> CSR float32 (n, S m)."""
-        return anchor_graph(points, self.anchors, self.n_nearest)
+        return anchor_graph(points, self.anchors, self.n_nearest, self.n_batches)
 
     def embedding(self, graph: sp.csr_matrix) -> np.ndarray:
         """Singular vectors, rows of length 1, (n, K) float32."""
@@ -43,12 +47,29 @@ class Landmarks:
         return self.memberships(self.graph(points)).argmax(1)
 
 
-def learn_anchors(points: np.ndarray, config: Config, rng: np.random.Generator, *, n_clusters: int = 2) -> np.ndarray:
-    """Anchor sets of a sample of the cells, (n, d) -> (S, m, d); m is at least twice `n_clusters` where that can be."""
-    sample = points[draw(len(points), config.max_fit_cells, rng)]
-    n_distinct = len(np.unique(sample, axis=0))
-    m = anchor_count(config, len(sample), n_distinct, n_clusters)
-    return find_anchors(sample, m, config.n_anchor_sets, rng)
+def learn_anchors(
+    points: np.ndarray,
+    config: Config,
+    rng: np.random.Generator,
+    *,
+    n_clusters: int = 2,
+    batches: np.ndarray | None = None,
+) -> tuple[np.ndarray, int]:
+    """Anchor sets of a sample of the cells, (n, d) -> (S B, m, d), and B; m is at least twice `n_clusters` where it can be.
+
+    With batches, codes (n,) of :func:`batches_with_anchors`, each set is of the cells of one of B batches, and each batch in
+    turn has one. There are at most twice as many anchors in all as without batches, but for what clusters need.
+    """
+    sample = draw(len(points), config.max_fit_cells, rng)
+    parts, n_sets = [points[sample]], config.n_anchor_sets
+    if batches is not None:
+        parts = [points[sample[batches[sample] == batch]] for batch in np.unique(batches[sample]) if batch >= 0]
+        n_sets = sets_a_batch(config, len(parts))
+    m = min(anchor_count(config, len(part), len(np.unique(part, axis=0)), n_clusters) for part in parts)
+    m = min(m, max(2 * n_clusters, 2 * config.n_anchor_sets * config.n_anchors // (n_sets * len(parts))))
+    with progress_bar(n_sets * len(parts), unit="set", name="anchors") as bar:
+        sets = [find_anchors(part, m, n_sets, rng, bar) for part in parts]
+    return np.stack(sets, axis=1).reshape(-1, m, points.shape[1]), len(parts)
 
 
 def cluster_graph(
@@ -57,7 +78,9 @@ def cluster_graph(
     n_clusters: int,
     config: Config,
     rng: np.random.Generator,
+    *,
     constraints: Constraints | None = None,
+    n_batches: int = 1,
 ) -> tuple[Landmarks, np.ndarray]:
     """Spectral clustering of the graph, and the partition (n,), the largest cluster first.
 
@@ -76,7 +99,7 @@ def cluster_graph(
         labels = constrained_partition(embedding, n_clusters, constraints, rng, cells=seen)
     while True:
         labels, n_found = by_size(labels)
-        found = Landmarks(anchors, config.n_nearest, mapping[:, :n_found], votes(graph, labels, n_found))
+        found = Landmarks(anchors, config.n_nearest, mapping[:, :n_found], votes(graph, labels, n_found), n_batches)
         settled = np.where(held, labels, found.memberships(graph).argmax(1))
         if len(np.unique(settled)) == n_found:
             break
@@ -86,5 +109,5 @@ def cluster_graph(
     order = np.argsort(-size, kind="stable")
     rank = np.empty(n_found, dtype=np.int64)
     rank[order] = np.arange(n_found)
-    found = Landmarks(anchors, config.n_nearest, found.mapping, np.ascontiguousarray(found.shares[:, order]))
+    found = dataclasses.replace(found, shares=np.ascontiguousarray(found.shares[:, order]))
     return found, rank[settled]

@@ -287,6 +287,7 @@ def _parts(model: Model) -> Parts:
         "genes": model.genes.tolist(),
         "config": model.config.to_dict(),
         "target_sum": model.scores.target_sum,
+        "n_batches": model.landmarks.n_batches,
         "net_scale": None if model.net is None else model.net.scale,
         "about": model.about,
     }
@@ -302,5 +303,6 @@ def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
     scores = Scores(
         target_sum=about["target_sum"], clip=config.clip, **{name: arrays[f"scores.{name}"] for name in _SCORES}
     )
-    landmarks = Landmarks(n_nearest=config.n_nearest, **{name: arrays[f"landmarks.{name}"] for name in _LANDMARKS})
+    found = {name: arrays[f"landmarks.{name}"] for name in _LANDMARKS}
+    landmarks = Landmarks(n_nearest=config.n_nearest, **found, n_batches=about.get("n_batches", 1))
     return Model(np.asarray(about["genes"], dtype=str), config, scores, landmarks, net, about["about"])

@@ -51,7 +51,7 @@ def stability(
     n_clusters
         K.
     cluster
-        Clusters some points, and returns what assigns other points to these clusters.
+        Clusters some of the points, by their numbers, and returns what assigns any points to these clusters.
     n_resamples
         How often.
     rng
@@ -65,7 +65,7 @@ def stability(
     with progress_bar(n_resamples, unit="resample", name="stability") as bar:
         for _ in range(n_resamples):
             half = np.sort(rng.choice(len(points), len(points) // 2, replace=False))
-            assign = cluster(points[half], rng)
+            assign = cluster(half, rng)
             found.append(jaccard(labels, assign(points), n_clusters))
             bar.update()
     return np.mean(found, axis=0)

@@ -24,6 +24,7 @@ from .._check import (
     count_values,
     generator_of,
     pick_matrix,
+    read_batches,
     read_labels,
 )
 from .._keys import ClusterKeys
@@ -41,6 +42,7 @@ def cluster(
     layer: str | None = None,
     n_top_genes: int | None = None,
     n_anchors: int | None = None,
+    batch_key: str | None = None,
     labels_key: str | None = None,
     unlabeled_category: object = "Unknown",
     must_link: Iterable[tuple[str, str]] | None = None,
@@ -72,6 +74,11 @@ def cluster(
         Genes of high dispersion that are used. Default: `config.n_top_genes`.
     n_anchors
         Anchors in a set. Default: `config.n_anchors`, or a fifth of the cells where these are few.
+    batch_key
+        Column of `adata.obs` with the batch of each cell. Each batch gets anchors of its own, and every cell is joined to the
+        nearest ones of each, so that cells of one type meet across batches; anchors that are far from a cell count
+        little, as where a batch lacks its type. Use it where batches differ by technique or treatment, not to hide what
+        you look for. Not with a network.
     labels_key
         Column of `adata.obs` with labels of some cells, at least two different ones. Each label becomes a cluster that
         holds all of its cells and starts from them; other cells join it or one of the clusters without a label. Not with a
@@ -126,11 +133,12 @@ def cluster(
     Raises
     ------
     KeyError
-        `layer` or `labels_key` does not exist, or a pair names a cell that does not.
+        `layer`, `batch_key` or `labels_key` does not exist, or a pair names a cell that does not.
     TypeError
         `adata` is no AnnData, or `n_clusters`, `config` or a list of pairs is of a wrong type.
     ValueError
-        Labels and pairs contradict one another, do not fit in `n_clusters`, or come with a network;
+        Labels and pairs contradict one another, or do not fit in `n_clusters`; these or batches come with a network;
+        cells lack a batch.
         Names are not unique, cells are empty, the matrix holds NaN, infinite, negative or otherwise unusable values,
         hardly any gene varies, there are more clusters than anchors, or `key_added` would overwrite a slot of yours.
 
@@ -153,6 +161,7 @@ def cluster(
         layer=layer,
         n_top_genes=n_top_genes,
         n_anchors=n_anchors,
+        batch_key=batch_key,
         known=Known(labels_key, unlabeled_category, must_link, cannot_link),
         config=config,
         device=device,
@@ -163,6 +172,7 @@ def cluster(
     params = {
         "n_clusters": "estimated" if n_clusters is None else int(n_clusters),
         "layer": "" if layer is None else layer,
+        "batch_key": "" if batch_key is None else batch_key,
         "labels_key": "" if labels_key is None else labels_key,
         "seed": run.seed,
         "config": {name: value for name, value in run.config.to_dict().items() if value is not None},
@@ -201,6 +211,7 @@ def clustered(
     layer: str | None,
     n_top_genes: int | None,
     n_anchors: int | None,
+    batch_key: str | None,
     known: Known,
     config: Config | None,
     device: str,
@@ -211,13 +222,21 @@ def clustered(
     check_n_clusters(n_clusters, adata.n_obs)
     config = _config(config, n_top_genes=n_top_genes, n_anchors=n_anchors)
     labels, constraints = _constraints(adata, known, n_clusters, config)
+    batches = read_batches(adata, batch_key)
+    if batches is not None and config.network:
+        msg = (
+            "batch_key is of no use to a network, which would not know of batches. Leave it out, or cluster without one: "
+            "config=Config()."
+        )
+        raise ValueError(msg)
     torch_device = choose_device(device)
     seed = int(generator_of(rng).integers(2**31))
     size = Size(*adata.shape, count_values(pick_matrix(adata, layer, in_memory=False)[0]))
     mend = (
         "Use scbignn.tl.fit_clusters on fewer cells and scbignn.tl.predict_clusters on all, or open adata backed='r'."
     )
-    check_memory(verb, clustering_memory(size, config, n_clusters), mend)
+    n_batches = 1 if batches is None else len(batches.names)
+    check_memory(verb, clustering_memory(size, config, n_clusters, n_batches), mend)
     rows = ExpressionRows(adata, layer)
     logger.info(
         "%s: %d cells into %s clusters; adata.%s holds %s; on %s",
@@ -247,6 +266,7 @@ def clustered(
         seed=seed,
         about=about,
         constraints=constraints,
+        batches=None if batches is None else batches.codes,
     )
     return Run(found, rows.expression, labels, config, seed)
 

@@ -25,6 +25,7 @@ def fit_clusters(
     gene_symbols: str | None = None,
     n_top_genes: int | None = None,
     n_anchors: int | None = None,
+    batch_key: str | None = None,
     labels_key: str | None = None,
     unlabeled_category: object = "Unknown",
     must_link: Iterable[tuple[str, str]] | None = None,
@@ -39,7 +40,7 @@ def fit_clusters(
     ----------
     adata
         Annotated data, cells x genes; of any sort that :func:`scbignn.tl.cluster` takes.
-    n_clusters, layer, n_top_genes, n_anchors, labels_key, unlabeled_category, must_link, cannot_link, config, device, rng
+    n_clusters, layer, n_top_genes, n_anchors, batch_key, labels_key, unlabeled_category, must_link, cannot_link, config, device, rng
         As in :func:`scbignn.tl.cluster`.
     gene_symbols
         Column of `adata.var` with the names that genes are matched by; of a name that occurs twice the first gene
@@ -55,7 +56,7 @@ def fit_clusters(
     Raises
     ------
     KeyError
-        `layer`, `gene_symbols` or `labels_key` does not exist, or a pair names a cell that does not.
+        `layer`, `gene_symbols`, `batch_key` or `labels_key` does not exist, or a pair names a cell that does not.
     TypeError, ValueError
         As in :func:`scbignn.tl.cluster`.
 
@@ -79,6 +80,7 @@ def fit_clusters(
         layer=layer,
         n_top_genes=n_top_genes,
         n_anchors=n_anchors,
+        batch_key=batch_key,
         known=Known(labels_key, unlabeled_category, must_link, cannot_link),
         config=config,
         device=device,
