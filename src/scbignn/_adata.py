@@ -495,7 +495,7 @@ def _cluster_slots(
         "usage": np.asarray(found.graph.sum(0, dtype=np.float64)).ravel() / adata.n_obs,
         "memberships": landmarks.shares,
         "genes": model.genes[scores.panel][top].astype(object),
-        "n_sets": len(landmarks.anchors),
+        "n_sets": len(landmarks.anchors) // landmarks.n_batches,
     }
     per_cluster = pd.DataFrame({"n_cells": table.pop("n_cells"), "confidence": confidence, **table}, index=names)
     return [

@@ -31,6 +31,18 @@ def test_profiles_are_weighted_means(clustered, number):
     )
 
 
+def test_with_batches_a_set_is_one_of_each_of_them(clustered):
+    adata = clustered.copy()
+    adata.obs["batch"] = np.where(np.arange(90) % 2, "a", "b")
+    scbignn.tl.cluster(adata, 3, batch_key="batch", config=Config(n_anchors=20, n_anchor_sets=2, n_resamples=0))
+    anchors = adata.uns["bgformer"]["anchors"]
+    assert anchors["n_sets"] == 2
+    found = [get.anchors(adata, anchor_set=number) for number in (0, 1)]
+    assert [part.n_obs for part in found] == [len(anchors["vectors"]) // 2] * 2
+    for part in found:
+        assert part.obs["size"].sum() == pytest.approx(90, rel=1e-5)
+
+
 def test_purity_and_cluster(clustered):
     found = get.anchors(clustered, labels_key="truth")
     assert found.obs["purity"].between(1 / 3, 1.0001).all()

@@ -27,7 +27,7 @@ def anchors(
     key
         The `key_added` of the run.
     anchor_set
-        Number of the set; each covers all cells.
+        Number of the set; each covers all cells. With batches it is a set of every batch side by side.
     layer
         Layer to take profiles from, instead of `X`.
     labels_key
