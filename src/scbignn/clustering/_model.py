@@ -158,7 +158,7 @@ class Model:
         return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
 
     def __repr__(self) -> str:
-        n_sets, m, _ = self.landmarks.anchors.shape  # of all batches
+        n_sets, m, _ = self.landmarks.anchors.shape
         network = ", with a network" if self.net else ""
         return (
             f"clustering model: {self.n_clusters} clusters, {len(self.genes)} genes ({len(self.scores.panel)} used), "
