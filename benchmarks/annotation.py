@@ -52,10 +52,10 @@ def main() -> None:
                 rows += [{"set": name, "seed": seed, "fold": fold, **row} for row in found]
                 for row in rows[-len(found) :]:
                     show(row, "set", "seed", "fold")
+                if options.json:
+                    about = {"few": options.few, "config": config_of(options).to_dict(), "threads": options.threads}
+                    write(options.json, rows, options.rivals, **about)
     print(tables(rows, options.few))
-    if options.json:
-        about = {"few": options.few, "config": config_of(options).to_dict(), "threads": options.threads}
-        write(options.json, rows, options.rivals, **about)
 
 
 def parse() -> argparse.Namespace:
@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--paper", action="store_true", help="run Config.paper() too: minutes a fold")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--json", type=Path, help="file to write all figures to, after every answer")
     parser.add_argument(
         "--set", type=setting, nargs="+", default=[], metavar="FIELD=VALUE", help="of the default config"
     )
