@@ -43,11 +43,22 @@ def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share
     return "\n".join(lines)
 
 
+def per_run(rows: list[dict[str, object]], method: str, figure: str) -> dict[tuple, float]:
+    """The figure of each set and fold, the mean over seeds; or, where there is but one fold, of each set and seed."""
+    unit = "fold" if len({row.get("fold") for row in rows}) > 1 else "seed"
+    values = {}
+    for row in rows:
+        if row["method"] == method:
+            values.setdefault((row["set"], row[unit]), []).append(np.nan if row[figure] is None else row[figure])
+    return {run: float(np.mean(own)) for run, own in values.items()}
+
+
 def mean(rows: list[dict[str, object]], method: str, figure: str) -> tuple[float, float]:
     """Mean over sets of the mean over runs, and its standard error; NaN where a method has no such figure."""
+    runs = per_run(rows, method, figure)
     sets = dict.fromkeys(row["set"] for row in rows)
-    values = [[row[figure] for row in rows if row["method"] == method and row["set"] == name] for name in sets]
-    if any(value is None for own in values for value in own) or not all(values):
+    values = [[value for (of, _), value in runs.items() if of == name] for name in sets]
+    if np.isnan(list(runs.values())).any() or not all(values):
         return float("nan"), float("nan")
     errors = [np.var(own, ddof=1) / len(own) if len(own) > 1 else np.nan for own in values]
     return float(np.mean([np.mean(own) for own in values])), float(np.sqrt(np.sum(errors)) / len(values))
@@ -59,10 +70,7 @@ def pair(rows: list[dict[str, object]], method: str) -> str:
 
 def difference(rows: list[dict[str, object]], ours: str, theirs: str, share: float) -> str:
     """Ours less theirs in accuracy, paired over all runs; nothing where they did not run on the same cells."""
-    values = [
-        {(row["set"], row["seed"], row["fold"]): row["accuracy"] for row in rows if row["method"] == method}
-        for method in (ours, theirs)
-    ]
+    values = [per_run(rows, method, "accuracy") for method in (ours, theirs)]
     if values[0].keys() != values[1].keys():
         return ""
     gain, p = paired(*(np.array([value[run] for run in values[0]]) for value in values), test_share=share)

@@ -277,6 +277,14 @@ def test_table_orders_methods_and_keeps_the_modes_apart():
     assert "**Transductive**" not in _tables.table([row for row in rows if row["mode"] == "inductive"])
 
 
+def test_seeds_of_a_fold_count_as_one_run():
+    rows = [{"set": "a", "method": "m", "seed": s, "fold": f, "accuracy": 10.0 * f + s} for f in (0, 1) for s in (0, 2)]
+    assert _tables.per_run(rows, "m", "accuracy") == {("a", 0): 1.0, ("a", 1): 11.0}
+    assert _tables.mean(rows, "m", "accuracy") == (6.0, 5.0)
+    few = [row for row in rows if row["fold"] == 0]
+    assert _tables.per_run(few, "m", "accuracy") == {("a", 0): 0.0, ("a", 2): 2.0}
+
+
 def test_interacting_types_differ_in_no_single_gene():
     counts, y, hidden = interactions.interacting(2, seed=0)
     means = np.array([counts[y == label].mean(0) for label in range(3)])
