@@ -74,7 +74,8 @@ def test_with_batches_the_graph_equals_its_formula():
     [
         ((600, 700), [0, 1]),
         ((5000, 400, 3000), [0, -1, 1]),  # 256 anchors would be too many for 400 cells
-        ((5000, 400), [0, 1]),  # 128 are not
+        ((5000, 400), [0, 1]),  # 64 are not
+        ((90_000, 90_000, 2000), [0, 1, -1]),  # anchors are learned from 20,000, which hold some 200 of the last
         ((5000, 400, 3), [0, 1, -1]),
         ((5000, 3), None),
         ((40,), None),

@@ -37,9 +37,9 @@ def sets_a_batch(config: Config, n_batches: int) -> int:
 
 
 def batches_with_anchors(batches: np.ndarray, config: Config, n_clusters: int) -> np.ndarray | None:
-    """Which batches get anchors of their own: those with two cells or more for each anchor.
+    """Which batches get anchors of their own: those with five cells an anchor among the cells that anchors are learned from.
 
-    Where fewer than two batches have so many cells, fewer anchors will do, down to twice the number of clusters.
+    Where fewer than two batches have so many, fewer anchors will do, down to twice the number of clusters.
 
     Parameters
     ----------
@@ -52,11 +52,12 @@ def batches_with_anchors(batches: np.ndarray, config: Config, n_clusters: int) -
     -------
     (n,) int64: codes of those batches, and -1 for cells of others; None where there are fewer than two.
     """
-    size, least = np.bincount(batches), 2 * n_clusters
-    wanted = anchor_count(config, len(batches), len(batches), n_clusters)
-    while np.sum(size >= 2 * wanted) < 2 and wanted > least:
+    n_cells, least = min(len(batches), config.max_fit_cells), 2 * n_clusters
+    most = np.bincount(batches) * (n_cells / len(batches)) / _CELLS_PER_ANCHOR
+    wanted = anchor_count(config, n_cells, n_cells, n_clusters)
+    while np.sum(most >= wanted) < 2 and wanted > least:
         wanted = max(wanted // 2, least)
-    has = size >= 2 * wanted
+    has = most >= wanted
     return np.where(has, np.cumsum(has) - 1, -1)[batches] if has.sum() > 1 else None
 
 
