@@ -96,9 +96,6 @@ def main() -> None:
         print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
         return
     if options.growth:
-        warm_up(leiden=False)
-        if "leiden" in options.against:
-            by_leiden(generated(5000))  # compiles what it compiles; the processes to come inherit that
         runs = [partial(growth, method=method) for method in ("growth", *options.against)]
         rows = [row for n in options.growth for run in runs for row in _in_a_process(run, n, options.threads)]
         print(growth_table(rows))
@@ -341,6 +338,8 @@ def growth(n: int, threads: int, *, method: str = "growth") -> list[dict[str, ob
     """Processor time and memory of one run on generated cells, and the memory before it."""
     torch.set_num_threads(threads)
     adata = generated(n)
+    if method == "leiden":
+        by_leiden(generated(5000))  # compiles what it compiles
     before = peak()
     start = time.process_time()
     found = GROWING[method](adata)
