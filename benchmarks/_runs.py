@@ -28,6 +28,11 @@ def write(file: Path, rows: list[dict[str, object]], rivals: list[str], **about:
     file.write_text(f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n')
 
 
+def read(files: list[Path]) -> list[dict[str, object]]:
+    """The rows of earlier runs, one file after another."""
+    return [row for file in files for row in json.loads(file.read_text())["rows"]]
+
+
 def commit() -> str:
     """The commit that is checked out here, with "-dirty" after it where files differ."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]

@@ -12,7 +12,6 @@ those of both networks, memory is that of everything.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from _methods import _in_a_process
 from _problem import SETS, folds, load
-from _runs import show, write
+from _runs import read, show, write
 from _scores import scores
 from _tables import table
 
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--read", type=Path, nargs="+", help="print the table of earlier runs, and run nothing")
     options = parser.parse_args()
     if options.read:
-        print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(tables(read(options.read)))
         return
     torch.set_num_threads(options.threads)
     rows = []

@@ -27,7 +27,7 @@ import scanpy as sc
 import scipy.sparse as sp
 import torch
 from _methods import _in_a_process
-from _runs import write
+from _runs import read, write
 from _tables import digits
 from pynndescent import PyNNDescentTransformer
 from scipy.optimize import linear_sum_assignment
@@ -93,7 +93,7 @@ N_GENES, N_PCS, N_NEIGHBORS = 1500, 50, 15
 def main() -> None:
     options = parse()
     if options.read:
-        print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(tables(read(options.read)))
         return
     if options.growth:
         runs = [partial(growth, method=method) for method in ("growth", *options.against)]
@@ -188,8 +188,11 @@ def labels(adata: anndata.AnnData, method: str, n_clusters: int, seed: int) -> n
     if method in OURS:
         return ours(adata, n_clusters, OURS[method], seed)
     scaled = method.endswith("_scaled")
-    points = components(adata, seed, scaled=scaled)
-    kind = method.removesuffix("_scaled")
+    return partition(components(adata, seed, scaled=scaled), method.removesuffix("_scaled"), n_clusters, seed)
+
+
+def partition(points: np.ndarray, kind: str, n_clusters: int, seed: int) -> np.ndarray:
+    """Of cells by their components, by "kmeans", "leiden" or "leiden_equal"."""
     if kind == "kmeans":
         return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(points)
     graph = anndata.AnnData(points)
@@ -197,10 +200,12 @@ def labels(adata: anndata.AnnData, method: str, n_clusters: int, seed: int) -> n
     return leiden(graph, 1.0, seed) if kind == "leiden" else leiden_equal(graph, n_clusters, seed)
 
 
-def ours(adata: anndata.AnnData, n_clusters: int | None, config: Config, seed: int) -> np.ndarray:
-    cells = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]])
+def ours(
+    adata: anndata.AnnData, n_clusters: int | None, config: Config, seed: int, batch_key: str | None = None
+) -> np.ndarray:
+    cells = anndata.AnnData(adata.X, obs=adata.obs[[batch_key] if batch_key else []], var=adata.var[[]])
     with scbignn.settings.override(progress=False):
-        scbignn.tl.cluster(cells, n_clusters, config=config, device="cpu", rng=seed)
+        scbignn.tl.cluster(cells, n_clusters, batch_key=batch_key, config=config, device="cpu", rng=seed)
     return cells.obs["bgformer"].cat.codes.to_numpy()
 
 

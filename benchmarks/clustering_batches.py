@@ -19,17 +19,12 @@ from pathlib import Path
 
 import anndata
 import numpy as np
-import scanpy as sc
 import torch
 from _methods import _in_a_process
-from _runs import write
+from _runs import read, write
 from _tables import digits
-from clustering import N_NEIGHBORS, components, leiden_equal, peak, warm_up
-from sklearn.cluster import KMeans
+from clustering import OURS, components, ours, partition, peak, warm_up
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
-import scbignn
-from scbignn.clustering import Config
 
 SETS = ("kang_pbmc_muscat", "sc_mixology_3cl", "baron_mouse")
 CASES = ("as it is", "one label missing", "random batches")
@@ -53,21 +48,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     options = parser.parse_args()
     if options.read:
-        print(table([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(table(read(options.read)))
         return
     rows = []
     warm_up(leiden="harmony_leiden" in options.methods)
     for name in options.sets:
+        whole = anndata.read_h5ad(options.data / f"{name}.h5ad")
         for case in CASES:
             for seed in options.seeds:
-                adata = cells(anndata.read_h5ad(options.data / f"{name}.h5ad"), case, seed)
+                adata = cells(whole, case, seed)
                 for method in options.methods:
                     found = _in_a_process(scored, adata, method, seed, options.threads)
                     rows += [{"set": name, "case": case, "seed": seed, **found}]
                     print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
     if options.json:
-        write(options.json, rows, [], threads=options.threads, config=Config(n_resamples=0).to_dict())
+        write(options.json, rows, [], threads=options.threads, config=OURS["scbignn"].to_dict())
 
 
 def cells(adata: anndata.AnnData, case: str, seed: int) -> anndata.AnnData:
@@ -101,21 +97,14 @@ def scored(adata: anndata.AnnData, method: str, seed: int, threads: int) -> dict
 
 def clusters(adata: anndata.AnnData, method: str, n_clusters: int, seed: int) -> np.ndarray:
     if method.startswith("scbignn"):
-        key = "batch" if method == "scbignn_batches" else None
-        with scbignn.settings.override(progress=False):
-            scbignn.tl.cluster(adata, n_clusters, batch_key=key, config=Config(n_resamples=0), device="cpu", rng=seed)
-        return adata.obs["bgformer"].cat.codes.to_numpy()
+        return ours(adata, n_clusters, OURS["scbignn"], seed, "batch" if method == "scbignn_batches" else None)
     points = components(adata, seed, scaled=True)
     if method.startswith("harmony"):
         import harmonypy
 
         found = harmonypy.run_harmony(points, adata.obs, "batch", random_state=seed, verbose=False).Z_corr
         points = np.ascontiguousarray(found if len(found) == adata.n_obs else found.T)
-    if method == "harmony_leiden":
-        graph = anndata.AnnData(points)
-        sc.pp.neighbors(graph, n_neighbors=N_NEIGHBORS, use_rep="X", transformer="sklearn", random_state=seed)
-        return leiden_equal(graph, n_clusters, seed)
-    return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(points)
+    return partition(points, "leiden_equal" if method == "harmony_leiden" else "kmeans", n_clusters, seed)
 
 
 def table(rows: list[dict[str, object]]) -> str:

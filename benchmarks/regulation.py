@@ -25,7 +25,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from _gat import graph_attention
-from _runs import commit
+from _runs import commit, read
 from _scores import interval, paired
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.read:
-        print(tables([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(tables(read(options.read)))
         return
     if options.genelink:
         print(genelink_table(options.data / "genelink_splits"))

@@ -13,7 +13,6 @@ runs with the first seed only. Sets, as h5ad in DIR, have batches in obs["batch"
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import numpy as np
 from _methods import Answer, as_anndata, rival_answers, run
 from _options import setting
 from _problem import Problem
-from _runs import show, write
+from _runs import read, show, write
 from _tables import table
 from rivals import NAMES, SEEDED
 
@@ -53,7 +52,7 @@ RIVALS = (
 def main() -> None:
     options = parse()
     if options.read:
-        print(table([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(table(read(options.read)))
         return
     rows = []
     for name in options.pairs:

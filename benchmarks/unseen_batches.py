@@ -22,7 +22,7 @@ import anndata
 import numpy as np
 import torch
 from _methods import _in_a_process
-from _runs import write
+from _runs import read, write
 from _scores import scores
 
 import scbignn
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     options = parser.parse_args()
     if options.read:
-        print(table([row for path in options.read for row in json.loads(path.read_text())["rows"]]))
+        print(table(read(options.read)))
         return
     rows = []
     for name in options.sets:
