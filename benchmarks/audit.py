@@ -1,6 +1,7 @@
 """Plant wrong labels, and see who finds them.
 
     python benchmarks/audit.py --data DIR [--sets ...] [--seeds 0 1 2 3 4] [--rate 0.05] [--threads 1] [--json OUT]
+    python benchmarks/audit.py --read RUN.json [RUN.json ...]
 
 Figures: average precision of the suspicion; share of wrong labels as estimated; share of the planted ones for which the
 true label is suggested, all as by `tl.audit_labels`. Logistic regression is cross-validated on the same cells.
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _problem import load
+from _runs import read, write
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import KFold, cross_val_predict
@@ -32,8 +34,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--json", type=Path, help="file to write all figures to, after every seed")
+    parser.add_argument("--read", type=Path, nargs="+", help="print the table of earlier runs, and run nothing")
     options = parser.parse_args()
+    if options.read:
+        print(table(read(options.read)))
+        return
     torch.set_num_threads(options.threads)
     rows = []
     for name in options.sets:
@@ -44,9 +50,9 @@ def main() -> None:
             for method, figures in run(counts, x, y, truth, seed).items():
                 rows.append({"set": name, "seed": seed, "method": method, **figures})
                 print(json.dumps(rows[-1]), flush=True)
+            if options.json:
+                write(options.json, rows, [], threads=options.threads, config=Config().to_dict())
     print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def planted(truth: np.ndarray, n_labels: int, rate: float, seed: int) -> np.ndarray:

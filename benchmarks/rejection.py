@@ -1,6 +1,7 @@
 """Leave one type out at a time, and see who tells its cells from held-out cells of known types.
 
     python benchmarks/rejection.py --data DIR [--sets ...] [--types N] [--threads 1] [--json OUT]
+    python benchmarks/rejection.py --read RUN.json [RUN.json ...]
 
 A quarter of the cells of every other type is held out too. Figures: area under the ROC curve of the score among
 held-out cells; and, at an asked rate of 5 %, the share of known and of novel cells that is rejected, as by
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _problem import Problem, load
+from _runs import read, write
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -36,8 +38,12 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--types", type=int, help="only so many types of each set")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--json", type=Path, help="file to write all figures to, after every type")
+    parser.add_argument("--read", type=Path, nargs="+", help="print the table of earlier runs, and run nothing")
     options = parser.parse_args()
+    if options.read:
+        print(table(read(options.read)))
+        return
     torch.set_num_threads(options.threads)
     rows = []
     for name in options.sets:
@@ -47,9 +53,9 @@ def main() -> None:
             for method, figures in run(problem, truth == left).items():
                 rows.append({"set": name, "left_out": names[left], "method": method, **figures})
                 print(json.dumps(rows[-1]), flush=True)
+            if options.json:
+                write(options.json, rows, [], threads=options.threads, config=Config().to_dict())
     print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def without(counts, truth: np.ndarray, left: int) -> Problem:
