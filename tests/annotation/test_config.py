@@ -26,7 +26,6 @@ def test_paper_is_the_published_method():
         "n_layers": 1,
         "n_heads": 4,
         "read_out": "learned",
-        "scale_attention": False,
         "residual": False,
         "layer_norm": False,
         "dropout": 0,

@@ -42,6 +42,20 @@ def test_embedding_equals_reference(name):
     np.testing.assert_allclose(h.detach(), by_reference(network, config, x), rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_scaled_logits_are_those_of_eq_4_in_another_unit(n_layers):
+    x = expression()
+    scaled, plain = (gene_gnn(tiny(n_layers=n_layers, scale_attention=scale)) for scale in (True, False))
+    plain.load_state_dict(scaled.state_dict())
+    unit = scaled.layers[0].d_head ** -0.25
+    assert (scaled(*everything(x)) - plain(*everything(x))).abs().max() > 1e-3
+    with torch.no_grad():
+        for layer in plain.layers:
+            layer.w_g.weight.mul_(unit)
+            layer.mlp_g.w1.div_(unit)
+    torch.testing.assert_close(scaled(*everything(x)), plain(*everything(x)), rtol=1e-4, atol=1e-5)
+
+
 def test_tokens_equal_eq_3():
     network, x = gene_gnn(tiny()), expression()
     w = weights(network)

@@ -64,7 +64,8 @@ class Config:
     """Eq. 5: one learned weight a gene (started at the mean) or the mean over expressed genes; "value" (ours) weighs
     by the expression itself and by a learned vector a gene instead of a number."""
     scale_attention: bool = True
-    """Divide attention logits by the root of the head width (ours; the paper does not)."""
+    """Divide attention logits by the root of the head width (ours; the paper does not). Where nothing but MLP_g sees what
+    attention mixes, as in the paper, that changes the unit of W_g and not what the network can say."""
     residual: bool = True
     """Add each attention layer's input to its output where the widths agree (ours; the paper does not)."""
     layer_norm: bool = True
@@ -266,7 +267,6 @@ _PAPER = {
     "anchor": False,
     "anchor_refits": 0,
     "read_out": "learned",
-    "scale_attention": False,
     "residual": False,
     "layer_norm": False,
     "batch_norm": False,
@@ -291,6 +291,7 @@ _PAPER = {
     "e_step_epochs": 8,
     "e_step_updates": 100,
     "m_step_updates": 200,
+    "patience": 1.0,
     "batch_size": 32,
     "validation_fraction": 0.1,
     "cross_fit_folds": 0,
