@@ -1,7 +1,7 @@
 """scANVI of scvi-tools (Xu et al. 2021), by the recipe of its tutorials on integration and on seed labelling.
 
 scVI with two layers, 30 latent dimensions and a negative binomial is trained on the counts of all cells, on 2,000
-highly variable genes (all where there are no more), with the batch where there is one. scANVI starts from it, with
+highly variable genes of those with three counts or more (all where there are no more), with the batch where there is one. scANVI starts from it, with
 hidden labels as "Unknown" and 100 cells of each label an epoch. Epochs are the package's default: 400 for scVI below
 20,000 cells, then 10. A label with a single cell is trained on like any other; one with none is never found.
 """
@@ -35,6 +35,7 @@ def answer(given: _apart.Given) -> np.ndarray:
         batch, obs["batch"] = "batch", given.batch.astype(str)
     adata = anndata.AnnData(given.counts, obs, pd.DataFrame(index=_apart.genes(given)))
     if adata.n_vars > N_GENES:
+        sc.pp.filter_genes(adata, min_counts=3)
         sc.pp.highly_variable_genes(adata, n_top_genes=N_GENES, flavor="seurat_v3", batch_key=batch, subset=True)
         adata = adata.copy()
     quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
