@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def shown(tmp_path_factory, fast):
     """One run of the demo with little training: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo") / "made" / "here"
-    config = dataclasses.replace(fast, n_top_genes=200, pretrain_epochs=15)
+    config = dataclasses.replace(fast, n_top_genes=200, pretrain_epochs=15, m_step_updates=30)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setattr("scbignn.tl._learn.Config", lambda: config)
         assert main(["demo", "-o", str(folder)]) == 0
