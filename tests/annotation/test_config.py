@@ -26,6 +26,7 @@ def test_paper_is_the_published_method():
         "n_layers": 1,
         "n_heads": 4,
         "read_out": "learned",
+        "scale_attention": True,  # Eq. 4 in another unit of W_g
         "residual": False,
         "layer_norm": False,
         "dropout": 0,
