@@ -16,7 +16,7 @@ import psutil
 from . import annotation, clustering
 from ._expression import CHUNK_ROWS
 from ._settings import settings
-from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED
+from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED, TOGETHER_CELLS
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
 from .annotation._tokens import MAX_PAIRS
 from .clustering._anchors import sets_a_batch
@@ -87,9 +87,12 @@ def annotation_memory(
         evidence = 4.0 * n * (n_scores + 2 * size.c)
         trained = min(n_labelled, MOST_TRAINED) * (per_cell + n_scores)  # a cell's genes and the mean of its neighbours
         machine = (20 + (36 if n_labelled <= MINI_BATCH_CELLS else 8)) * trained
+        together = 12.0 * min(n_labelled, TOGETHER_CELLS) ** 2  # inner products, and a copy for folds and labels
         decomposed = 8.0 * per_cell * min(n, DECOMPOSED_CELLS) if n > DECOMPOSED_CELLS or form == "rows" else 0.0
         search = _search(n, N_NEIGHBORS, config.n_components + size.c)
-        phases["linear methods"] = held + evidence + max(16.0 * n * n_scores + decomposed, search, machine, chunk)
+        phases["linear methods"] = (
+            held + evidence + max(16.0 * n * n_scores + decomposed, search, machine, together, chunk)
+        )
     phases |= _networks(size, config, held + evidence)
     phases["importance"] = held + evidence + 72.0 * min(config.n_top_genes, size.m) ** 2 + _matrices(config)
     return _in_order(phases)

@@ -5,7 +5,7 @@ from scipy.special import softmax
 from sklearn.svm import LinearSVC
 from small import labelled
 
-from scbignn.annotation import Believed, _anchor, believe, fit_anchor, label_believed
+from scbignn.annotation import Believed, _anchor, believe, fit_anchor, label_believed, unit_rows
 from scbignn.annotation._anchor import Linear
 
 
@@ -241,8 +241,10 @@ def test_where_very_many_are_labelled_a_part_sets_the_penalty_and_a_part_is_lear
     monkeypatch.setattr(_anchor, "TUNING_CELLS", 90)
     monkeypatch.setattr(_anchor, "MOST_TRAINED", 120)
     monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
-    seen, machine = [], _anchor._machine
-    monkeypatch.setattr(_anchor, "_machine", lambda *of, **how: seen.append(of) or machine(*of, **how))
+    seen, trained = [], _anchor._OneByOne._trained
+    monkeypatch.setattr(
+        _anchor._OneByOne, "_trained", lambda self, *of: seen.append((of[1], of[0].sum())) or trained(self, *of)
+    )
     found = fit_anchor(x, y, 3, seed=0)
     drawn = _anchor.draw_labelled(y, 120, np.random.default_rng(0))
     assert len(seen) == 3 * 4 + 1 + 3 + 1  # on the part that sets the penalty, and then with it
@@ -274,3 +276,37 @@ def test_a_part_that_is_drawn_is_not_drawn_from_again(monkeypatch, n_cells):
     assert fit_anchor(x, y, 6, seed=0).penalty in _anchor.PENALTIES
     assert draws == [n_cells]
     assert len(draw(y, n_cells, np.random.default_rng(0))) <= n_cells + 2 * 6
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("refit", [False, True])
+def test_machines_found_together_are_those_found_one_by_one(monkeypatch, n_labels, beside, refit):
+    rng = np.random.default_rng(0)
+    x, y = labelled(300, n_labels=n_labels)
+    x = unit_rows(x + sp.random(300, 12, 0.9, format="csr", random_state=0) * 2)
+    y[np.flatnonzero(y == n_labels - 1)[1:]] = -1  # a label's only cell
+    named = {"seed": 0, "beside": rng.normal(size=(300, 4)).astype(np.float32) / 4 if beside else None}
+    if refit:
+        weights = np.where(y >= 0, 1, rng.random(300).round(1))
+        named["believed"] = Believed(rng.integers(n_labels, size=300), weights)
+        monkeypatch.setattr(_anchor, "_REFIT_TOLERANCE", 1e-4)
+    together = fit_anchor(x, y, n_labels + 1, **named)
+    monkeypatch.setattr(_anchor, "TOGETHER_CELLS", 0)
+    one_by_one = fit_anchor(x, y, n_labels + 1, **named)
+    assert together.penalty == one_by_one.penalty
+    np.testing.assert_allclose(together.decisions, one_by_one.decisions, atol=5e-3)
+    np.testing.assert_allclose(together.machine.weights, one_by_one.machine.weights, atol=1e-2)
+    np.testing.assert_allclose(together.machine.bias, one_by_one.machine.bias, atol=1e-2)
+    assert together.machine.weights.dtype == together.decisions.dtype == np.float32
+    assert (together.decisions[:, -1] == -1).all()  # no cell has it
+    if n_labels == 2:
+        np.testing.assert_array_equal(together.decisions[:, 0], -together.decisions[:, 1])
+
+
+def test_cells_of_any_length_are_not_fitted_together(monkeypatch):
+    x, y = labelled(60)
+    monkeypatch.setattr(_anchor, "_Together", None)  # not called
+    fit_anchor(x, y, 3, seed=0)
+    monkeypatch.setattr(_anchor, "TOGETHER_CELLS", np.sum(y >= 0) - 1)
+    fit_anchor(unit_rows(x), y, 3, seed=0)

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import softmax
-from sklearn.base import ClassifierMixin
 from sklearn.linear_model import SGDClassifier
 from sklearn.svm import LinearSVC
 
 from .._expression import Rows
+from ._machines import InnerProducts, fit_machines
 
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
+#: Up to so many cells of unit length have their machines fitted together, from their inner products.
+TOGETHER_CELLS = 12_000
 #: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
 MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
@@ -109,6 +111,7 @@ def fit_anchor(
     penalties: tuple[float, ...] = PENALTIES,
     believed: Believed | None = None,
     out_of_fold: bool = True,
+    products: InnerProducts | None = None,
 ) -> Anchor:
     """One-against-rest linear support-vector machines with squared hinge loss.
 
@@ -131,6 +134,8 @@ def fit_anchor(
         Labels of unlabelled cells to train on as well; the penalty is then a fixed one.
     out_of_fold
         Decide labelled cells by machines that did not see them, too.
+    products
+        Of the cells x, to be kept for further machines.
     """
     labelled = np.flatnonzero(y >= 0)
     if len(labelled) > MOST_TRAINED:  # the others' decisions come from a machine that did not see them anyway
@@ -147,35 +152,28 @@ def fit_anchor(
         others = np.flatnonzero((y < 0) & (believed.weights > 0))
         y = np.where(y >= 0, y, believed.labels)
     everyone = np.concatenate([labelled, others])  # of whom anything is learned
-    features = x[everyone]
-    if beside is not None:
-        features = sp.hstack([features, sp.csr_matrix(beside[everyone])]).tocsr()
     fold = np.concatenate([fold, np.full(len(others), -1)])
+    cells = _Cells(
+        x[everyone],
+        None if beside is None else beside[everyone],
+        y[everyone],
+        np.ones(len(everyone)) if believed is None else believed.weights[everyone],
+        fold if out_of_fold else np.full(len(everyone), -1),
+        n_labels,
+    )
+    if len(everyone) <= TOGETHER_CELLS and _are_of_unit_length(cells.x):
+        machines: _Machines = _Together(cells, (products or InnerProducts(x)).among(everyone))
+    else:
+        machines = _OneByOne(cells, _TOLERANCE if believed is None else _REFIT_TOLERANCE)
 
-    def trained(members: np.ndarray, penalty: float) -> Linear:
-        train = everyone[members]
-        weights = None if believed is None else believed.weights[train]
-        machine = _machine(
-            penalty,
-            len(train),
-            mini_batch=len(everyone) > MINI_BATCH_CELLS,
-            tolerance=_TOLERANCE if believed is None else _REFIT_TOLERANCE,
-        )
-        return _of_all_labels(machine.fit(features[members], y[train], sample_weight=weights), n_labels)
-
-    held_out = (fold >= 0) & out_of_fold
-    found = {}
-    for penalty in penalties if held_out.any() else ():
-        found[penalty] = np.empty((len(everyone), n_labels), dtype=np.float32)
-        for number in np.unique(fold[held_out]):
-            machine = trained(np.flatnonzero(fold != number), penalty)
-            found[penalty][fold == number] = machine(features[fold == number])
+    held_out = cells.fold >= 0
+    found = {penalty: machines.held_out(penalty) for penalty in penalties} if held_out.any() else {}
 
     def accuracy(penalty: float) -> float:
-        return np.mean(found[penalty][held_out].argmax(1) == y[everyone[held_out]])
+        return np.mean(found[penalty][held_out].argmax(1) == cells.y[held_out])
 
     best = max(found, key=accuracy, default=penalties[len(penalties) // 2])
-    machine = trained(np.arange(len(everyone)), best)
+    machine = machines.of_all(best)
     decisions = machine(x, beside)
     if found:
         decisions[everyone[held_out]] = found[best][held_out]
@@ -243,17 +241,113 @@ def label_believed(decisions: np.ndarray, y: np.ndarray, n_cells: int, rng: np.r
     return y
 
 
-def _machine(penalty: float, n_cells: int, *, mini_batch: bool, tolerance: float) -> ClassifierMixin:
-    if mini_batch:
-        return SGDClassifier(loss="hinge", alpha=1 / (penalty * n_cells), average=True, random_state=0)
-    return LinearSVC(C=penalty, tol=tolerance, random_state=0)
+class _Cells(NamedTuple):
+    """The n cells that something is learned from."""
+
+    x: sp.csr_matrix
+    """(n, M)."""
+    beside: np.ndarray | None
+    """(n, F), further features."""
+    y: np.ndarray
+    """(n,) codes."""
+    weights: np.ndarray
+    """(n,), how much each counts."""
+    fold: np.ndarray
+    """(n,), -1 where never held out."""
+    n_labels: int
 
 
-def _of_all_labels(machine: ClassifierMixin, n_labels: int) -> Linear:
-    """The machine's weights; a label that it was not trained on is decided against, by -1."""
-    weights, bias = machine.coef_, machine.intercept_
-    if len(weights) == 1:
-        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
-    everyone = Linear(np.zeros((n_labels, weights.shape[1]), np.float32), np.full(n_labels, -1, np.float32))
-    everyone.weights[machine.classes_], everyone.bias[machine.classes_] = weights, bias
-    return everyone
+class _Machines(Protocol):
+    """A machine a label, of C labels, for any penalty."""
+
+    def held_out(self, penalty: float) -> np.ndarray:
+        """(n, C) float32: of the cells of each fold by machines that did not see them; others have no meaning."""
+
+    def of_all(self, penalty: float) -> Linear:
+        """The machines that saw all cells."""
+
+
+class _Together:
+    """All labels and folds at once, from inner products (n, n) of the cells' x."""
+
+    def __init__(self, cells: _Cells, gram: np.ndarray) -> None:
+        self._cells, self._gram = cells, gram + 1  # for the bias
+        if cells.beside is not None:
+            self._gram += cells.beside @ cells.beside.T
+        self._labels = np.unique(cells.y)
+        columns = self._labels[1:] if len(self._labels) == 2 else self._labels
+        self._sign = np.where(cells.y[:, None] == columns, 1, -1).astype(np.float32)
+        self._folds = np.unique(cells.fold[cells.fold >= 0])
+        self._start = None
+
+    def held_out(self, penalty: float) -> np.ndarray:
+        cells, n_columns = self._cells, self._sign.shape[1]
+        cost = np.repeat(cells.fold[:, None] != self._folds, n_columns, axis=1) * (penalty * cells.weights[:, None])
+        sign = np.tile(self._sign, len(self._folds))
+        self._start, decisions = fit_machines(self._gram, sign, cost.astype(np.float32), self._start)
+        found = np.empty((len(cells.y), cells.n_labels), dtype=np.float32)
+        for fold, of_fold in zip(self._folds, np.split(decisions, len(self._folds), axis=1), strict=True):
+            held = cells.fold == fold
+            found[held] = self._of_all_labels(of_fold[held].T, -1).T
+        return found
+
+    def of_all(self, penalty: float) -> Linear:
+        cells, start = self._cells, None
+        if self._start is not None:  # what the folds have found, each of its own cells
+            start = np.mean(np.split(self._start, len(self._folds), axis=1), axis=0)
+        cost = np.broadcast_to(penalty * cells.weights[:, None], self._sign.shape).astype(np.float32)
+        beta = fit_machines(self._gram, self._sign, cost, start)[0].T
+        weights = beta @ cells.x
+        if cells.beside is not None:
+            weights = np.hstack([weights, beta @ cells.beside])
+        return Linear(self._of_all_labels(weights, 0), self._of_all_labels(beta.sum(1)[:, None], -1)[:, 0])
+
+    def _of_all_labels(self, rows: np.ndarray, otherwise: float) -> np.ndarray:
+        return _of_all_labels(rows, self._labels, self._cells.n_labels, otherwise)
+
+
+class _OneByOne:
+    """One call of scikit-learn a fold and penalty; mini-batches where cells are very many."""
+
+    def __init__(self, cells: _Cells, tolerance: float) -> None:
+        features = cells.x
+        if cells.beside is not None:
+            features = sp.hstack([features, sp.csr_matrix(cells.beside)]).tocsr()
+        self._cells, self._features, self._tolerance = cells, features, tolerance
+
+    def held_out(self, penalty: float) -> np.ndarray:
+        fold = self._cells.fold
+        found = np.empty((len(fold), self._cells.n_labels), dtype=np.float32)
+        for number in np.unique(fold[fold >= 0]):
+            found[fold == number] = self._trained(fold != number, penalty)(self._features[fold == number])
+        return found
+
+    def of_all(self, penalty: float) -> Linear:
+        return self._trained(np.ones(len(self._cells.y), dtype=bool), penalty)
+
+    def _trained(self, members: np.ndarray, penalty: float) -> Linear:
+        cells = self._cells
+        if len(cells.y) > MINI_BATCH_CELLS:
+            alpha = 1 / (penalty * np.sum(members))
+            machine = SGDClassifier(loss="hinge", alpha=alpha, average=True, random_state=0)
+        else:
+            machine = LinearSVC(C=penalty, tol=self._tolerance, random_state=0)
+        machine.fit(self._features[members], cells.y[members], sample_weight=cells.weights[members])
+        rows = (machine.coef_, 0), (machine.intercept_[:, None], -1)
+        weights, bias = (_of_all_labels(part, machine.classes_, cells.n_labels, other) for part, other in rows)
+        return Linear(weights, bias[:, 0])
+
+
+def _are_of_unit_length(x: sp.csr_matrix) -> bool:
+    """Or shorter. Of longer cells, inner products are too ill-conditioned for machines to be found together."""
+    return float(x.multiply(x).sum(1).max()) < 1.01
+
+
+def _of_all_labels(rows: np.ndarray, labels: np.ndarray, n_labels: int, otherwise: float) -> np.ndarray:
+    """Rows of the labels that were trained on, or one row of the second of two, -> (C, F) float32.
+
+    A label that was not trained on has a row of one number: a bias of -1 decides against it.
+    """
+    found = np.full((n_labels, rows.shape[1]), otherwise, dtype=np.float32)
+    found[labels] = np.vstack([-rows, rows]) if len(rows) < len(labels) else rows
+    return found

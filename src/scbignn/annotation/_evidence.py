@@ -16,6 +16,7 @@ from .._expression import Rows, product
 from ..graph import Neighbors
 from ._anchor import Anchor, Linear, believe, fit_anchor
 from ._config import Config
+from ._machines import InnerProducts
 from ._neighbors import cell_neighbors
 
 #: Components whose mean over neighbours the anchor of p sees beside the cell's own genes.
@@ -148,10 +149,10 @@ def gather_evidence(
     """
     scores, loadings, center = principal(x, N_SMOOTHED, seed)
     components = scores[:, : config.n_components]
-    rng = np.random.default_rng(seed)
+    rng, products = np.random.default_rng(seed), InnerProducts(x)
 
     def fitted(**fitting: Any) -> Anchor:
-        anchor = fit_anchor(x, y, n_labels, seed=seed, **fitting)
+        anchor = fit_anchor(x, y, n_labels, seed=seed, products=products, **fitting)
         if progress is not None:
             progress.update()
         return anchor
