@@ -17,7 +17,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -396,13 +396,25 @@ GROWING_CALLED = {
 }
 
 
-def generated(n: int, n_genes: int = 2000, n_types: int = 20, per_cell: int = 200) -> anndata.AnnData:
-    """Cells of 20 types with some 200 draws each from the genes, half of them from a profile of the type's own."""
+def generated(n: int, **of: int) -> anndata.AnnData:
+    """All of :func:`generated_parts`, their types as obs["truth"]."""
+    parts, kinds = zip(*generated_parts(n, **of), strict=True)
+    adata = anndata.AnnData(sp.vstack(parts, format="csr"))
+    adata.obs["truth"] = np.concatenate(kinds)
+    return adata
+
+
+def generated_parts(
+    n: int, n_genes: int = 2000, n_types: int = 20, per_cell: int = 200
+) -> Iterator[tuple[sp.csr_matrix, np.ndarray]]:
+    """Cells of 20 types with some 200 draws each from the genes, half of them from a profile of the type's own.
+
+    Counts and types, 10,000 cells at a time.
+    """
     rng = np.random.default_rng(0)
     shared = rng.dirichlet(np.full(n_genes, 0.3))
     profiles = np.stack([(shared + rng.dirichlet(np.full(n_genes, 0.05))) / 2 for _ in range(n_types)]).cumsum(1)
     kind = rng.integers(n_types, size=n)
-    parts = []
     for start in range(0, n, 10_000):
         own = kind[start : start + 10_000]
         genes = np.empty((len(own), per_cell), dtype=np.int32)
@@ -412,10 +424,7 @@ def generated(n: int, n_genes: int = 2000, n_types: int = 20, per_cell: int = 20
         entries = np.ones(genes.size, np.float32), genes.ravel(), np.arange(0, genes.size + 1, per_cell)
         part = sp.csr_matrix(entries, shape=(len(own), n_genes))
         part.sum_duplicates()
-        parts.append(part)
-    adata = anndata.AnnData(sp.vstack(parts, format="csr"))
-    adata.obs["truth"] = kind
-    return adata
+        yield part, own
 
 
 def tables(rows: list[dict[str, object]]) -> str:

@@ -2,19 +2,23 @@
 
     python benchmarks/speed.py --floors [--gpu] [--repeats 7] [--json OUT]
     python benchmarks/speed.py --growth 10000 50000 200000 1000000 [--json OUT]
+    python benchmarks/speed.py --disk 1000000 20000 [--json OUT]
     python benchmarks/speed.py --pool DIR [--seeds 0 1 2] [--json OUT]
 
 Times are processor time of one thread unless --threads says otherwise, or wall time on a GPU; what is compared is run
 in turns, and medians of the turns are divided. The floor of the gene-level network is the time of its floating-point
 operations at the rate of a 1024 x 1024 matrix product; that of the mean over neighbours is the time of moving what a
 cell must read and write, (k + 1) rows of Z forward and as many back, at the rate of a copy. --growth annotates generated cells, a
-tenth of them labelled, and predicts them from a file with a model of 5,000 others; each size runs in a process of its own. --pool
+tenth of them labelled, and predicts them from a file with a model of 5,000 others; each size runs in a process of its own. --disk
+writes generated cells and genes to a file, a twentieth of their counts not zero, and reads them from there: for `tl.predict`, and
+for all that `tl.annotate` does before its networks train; memory is what was needed beside the model. --pool
 hides the unlabelled cells of real data from training until few are left, and asks what that costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -22,14 +26,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from _methods import _in_a_process, run, scbignn_answers
 from _problem import Problem, few_labelled, load
 from _runs import write
-from clustering import generated, peak
+from clustering import generated, generated_parts, peak
 from sklearn.metrics import accuracy_score
 
 import scbignn
@@ -66,6 +72,8 @@ def main() -> None:
         rows += floors(torch.device("cuda" if options.gpu else "cpu"), options.repeats)
     for n in options.growth or ():
         rows += _in_a_process(growth, n, options.threads)
+    if options.disk:
+        rows += disk(*options.disk, options.threads)
     if options.pool:
         rows += pool(options.pool, options.seeds, options.threads)
     if options.json:
@@ -80,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gpu", action="store_true", help="measure the floors on a CUDA device")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--growth", type=int, nargs="+", help="generated cells")
+    parser.add_argument("--disk", type=int, nargs=2, metavar=("CELLS", "GENES"))
     parser.add_argument("--pool", type=Path, help="folder of the h5ad files")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(3), help="of --pool")
     parser.add_argument("--threads", type=int, default=1)
@@ -310,6 +319,70 @@ def predicted(path: Path, saved: Path, threads: int) -> list[dict[str, object]]:
         "peak_gb": peak(),
     }
     return [show(row)]
+
+
+# --- disk ---------------------------------------------------------------------------------------------------------------
+
+
+class _EnoughError(Exception):
+    """What was to be measured is done."""
+
+
+def disk(n: int, n_genes: int, threads: int) -> list[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path, saved = Path(folder) / "cells.h5ad", Path(folder) / "model"
+        _in_a_process(write_cells, n, n_genes, path, saved)
+        about = {"n_genes": n_genes, "file_gb": path.stat().st_size / 1e9}
+        rows = _afresh(predicted, path, saved, threads) + _afresh(features, path, threads)
+    return [show(row | about) for row in rows]
+
+
+def write_cells(n: int, n_genes: int, path: Path, saved: Path) -> None:
+    """Cells to a file, part by part, 10,000 of them with a label; and a model of the first 5,000."""
+    kinds = []
+    for part, kind in generated_parts(n, n_genes=n_genes, per_cell=round(0.0615 * n_genes)):
+        if kinds:
+            with h5py.File(path, "r+") as file:
+                anndata.io.sparse_dataset(file["X"]).append(part)
+        else:
+            cells = anndata.AnnData(part, pd.DataFrame({"cell_type": names_of(kind)}, index=numbered(len(kind))))
+            cells.write_h5ad(path)
+            scbignn.tl.fit(cells[:5000].copy(), "cell_type").save(saved)
+        kinds.append(kind)
+    obs = pd.DataFrame({"cell_type": names_of(np.concatenate(kinds))}, index=numbered(n))
+    hidden = np.random.default_rng(0).permutation(n) >= 10_000
+    obs["shown"] = pd.Categorical(np.where(hidden, "Unknown", obs["cell_type"]))
+    with h5py.File(path, "r+") as file:
+        anndata.io.write_elem(file, "obs", obs)
+
+
+def names_of(kind: np.ndarray) -> pd.Categorical:
+    return pd.Categorical([f"type {number}" for number in kind])
+
+
+def numbered(n: int) -> list[str]:
+    return [f"cell {number}" for number in range(n)]
+
+
+def features(path: Path, threads: int) -> list[dict[str, object]]:
+    """All that is read from the file before the networks train."""
+    torch.set_num_threads(threads)
+    scbignn.settings.progress = False
+    cells = anndata.read_h5ad(path, backed="r")
+
+    def enough(*_: object, **__: object) -> None:
+        raise _EnoughError
+
+    _annotate.fit = enough
+    before, phases, start = peak(), timed_phases(), time.process_time()
+    with contextlib.suppress(_EnoughError):
+        scbignn.tl.annotate(cells, "shown")
+    seconds = time.process_time() - start
+    us_per_cell = {
+        name: 1e6 * value / cells.n_obs for name, value in (phases | {"everything": seconds}).items() if value
+    }
+    row = {"what": "annotate, from a file, up to the networks", "n_cells": cells.n_obs, "us_per_cell": us_per_cell}
+    return [row | {"data_gb": before, "peak_gb": peak()}]
 
 
 # --- pool -------------------------------------------------------------------------------------------------------------

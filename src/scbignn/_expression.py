@@ -63,9 +63,12 @@ def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:
 
 
 def product(x: sp.csr_matrix | Rows, rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Some rows times a dense matrix, (n, F); no more than a few rows are read at a time."""
-    starts = range(0, max(1, len(rows)), CHUNK_ROWS)
-    return np.concatenate([x[rows[start : start + CHUNK_ROWS]] @ matrix for start in starts])
+    """Some rows times a dense matrix, (n, F) of its type; no more than a few rows are read at a time."""
+    found = np.empty((len(rows), matrix.shape[1]), dtype=matrix.dtype)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = rows[start : start + CHUNK_ROWS]
+        found[start : start + len(part)] = x[part] @ matrix
+    return found
 
 
 def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:

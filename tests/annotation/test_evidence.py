@@ -121,3 +121,11 @@ def test_cells_that_are_all_alike():
     found = gather(sp.csr_matrix(np.ones((30, 5)), dtype=np.float32), y)
     np.testing.assert_allclose(found.components, 0, atol=1e-5)
     assert np.isfinite(found.points).all()
+
+
+def test_mean_scores_are_those_of_a_matrix():
+    rng = np.random.default_rng(0)
+    mean, scores = sp.random(30, 30, 0.2, format="csr", random_state=0), rng.normal(size=(30, 5))
+    found, expected = _evidence.MeanScores(mean, scores), mean.toarray() @ scores
+    np.testing.assert_allclose(found[np.array([7, 2])], expected[[7, 2]])
+    np.testing.assert_allclose(found @ scores.T, expected @ scores.T)

@@ -23,8 +23,9 @@ from ._machines import InnerProducts, fit_machines
 
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
-#: Up to so many cells of unit length have their machines fitted together, from their inner products.
-TOGETHER_CELLS = 12_000
+#: Up to so many cells of unit length have their machines fitted together, from their inner products: of more, products
+#: of all with all take longer than one machine after another.
+TOGETHER_CELLS = 5_000
 #: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
 MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
@@ -40,6 +41,16 @@ _REFIT_PENALTY, _BELIEVED_WEIGHT, _MOST_BELIEVED = 3.0, 2.0, 10_000
 _TOLERANCE, _REFIT_TOLERANCE = 1e-4, 1e-2
 
 
+class Features(Protocol):
+    """Dense features of N cells, (N, F), of some of which one asks at a time; an array is such."""
+
+    def __getitem__(self, cells: np.ndarray) -> np.ndarray:
+        """(n, F) float32."""
+
+    def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
+        """(F, C) -> (N, C)."""
+
+
 class Linear(NamedTuple):
     """One linear decision a label: C labels, M features."""
 
@@ -48,7 +59,7 @@ class Linear(NamedTuple):
     bias: np.ndarray
     """(C,) float32."""
 
-    def __call__(self, x: sp.csr_matrix | Rows, beside: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, x: sp.csr_matrix | Rows, beside: Features | None = None) -> np.ndarray:
         """Decisions about cells, (N, M) -> (N, C) float32; with (N, F) dense features `beside` them, M + F weights."""
         n_genes = x.shape[1]
         found = x @ self.weights[:, :n_genes].T + self.bias
@@ -106,7 +117,7 @@ def fit_anchor(
     y: np.ndarray,
     n_labels: int,
     *,
-    beside: np.ndarray | None = None,
+    beside: Features | None = None,
     seed: int,
     penalties: tuple[float, ...] = PENALTIES,
     believed: Believed | None = None,
@@ -124,7 +135,7 @@ def fit_anchor(
     n_labels
         C.
     beside
-        Further features, dense, shape (N, F).
+        Further features, shape (N, F).
     seed
         Deals the cells of each label to folds, and draws those on which the penalty is chosen where very many are
         labelled.

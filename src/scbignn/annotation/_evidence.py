@@ -112,6 +112,19 @@ class Evidence:
         return cls(*decisions, arrays["scores"], int(arrays["n_components"][0]), views, neighbors)
 
 
+class MeanScores:
+    """A s, the mean of scores (N, F) over each cell and its neighbours by A, (N, N); never in memory as a whole."""
+
+    def __init__(self, mean: sp.csr_matrix, scores: np.ndarray) -> None:
+        self._mean, self._scores = mean, scores
+
+    def __getitem__(self, cells: np.ndarray) -> np.ndarray:
+        return self._mean[cells] @ self._scores
+
+    def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
+        return self._mean @ (self._scores @ matrix)
+
+
 def gather_evidence(
     x: sp.csr_matrix | Rows,
     y: np.ndarray,
@@ -162,7 +175,7 @@ def gather_evidence(
         return cell_neighbors(points, k, config, batches, device=device, seed=seed, transformer=transformer)
 
     def cell_anchor(neighbors: Neighbors, **fitting: Any) -> Anchor:
-        return fitted(beside=mean_with_self(neighbors) @ scores, **fitting)
+        return fitted(beside=MeanScores(mean_with_self(neighbors), scores), **fitting)
 
     gene = gene or fitted()
     neighbors = nearest(gene.decisions)
@@ -231,7 +244,8 @@ def principal(
         _, _, right = randomized_svd(x[drawn], n_components, n_iter=3, random_state=seed)
         scores = product(x, np.arange(n_cells) if rows is None else rows, right.T)
     center = scores.mean(0)
-    return tuple(part.astype(np.float32) for part in (scores - center, right.T, center))
+    scores -= center
+    return tuple(part.astype(np.float32, copy=False) for part in (scores, right.T, center))
 
 
 def mean_with_self(neighbors: Neighbors) -> sp.csr_matrix:
