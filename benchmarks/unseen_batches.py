@@ -105,7 +105,8 @@ def left_out(adata: anndata.AnnData, batch: str, run: str, seed: int, threads: i
     with scbignn.settings.override(progress=False):
         counts = reference.X.tocsr().astype(np.float32)
         found = annotate_cells(counts, y, len(labels), config, **where, batches=batches, unseen_batches=False)
-        told = cross_fit_batches(found.x, y, len(labels), found.config, batches, expression=found.expression, **where)
+        seen = {"evidence": found.evidence, "expression": found.expression}
+        told = cross_fit_batches(found.x, y, len(labels), found.config, batches, **seen, **where)
         for by, trusted in (("cells", found), ("batches", replace(found, by_batch=told, cross_fitted=told.p))):
             trust, _ = trust_of(trusted, of_its_own=False, seed=seed)
             model = model_of(found, adata.var_names, list(labels), trust=trust, batches=batches)

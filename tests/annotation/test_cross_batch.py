@@ -62,7 +62,10 @@ def test_a_label_of_one_fold_is_never_lost():
 @pytest.mark.parametrize("config", [LIGHT, PAPER], ids=["light", "paper"])
 def test_each_fold_is_what_a_run_without_its_labels_says(config):
     x, y = labelled()
-    found = cross_fit_batches(x, y, 3, config, BATCHES, expression=x, **WHERE)
+    before = None
+    if config.has_components:
+        before = gather_evidence(x, y, 3, config, device=CPU, seed=0, batches=BATCHES)
+    found = cross_fit_batches(x, y, 3, config, BATCHES, evidence=before, expression=x, **WHERE)
     np.testing.assert_array_equal(found.fold, folds_of(y, BATCHES, config.cross_fit_folds))
     for number in np.unique(found.fold[found.fold >= 0]):
         cells = found.fold == number

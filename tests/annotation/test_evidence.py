@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from small import CPU, labelled, tiny
 
-from scbignn.annotation import _evidence, believe, fit_anchor, gather_evidence
+from scbignn.annotation import _evidence, _machines, believe, fit_anchor, gather_evidence, unit_rows
 from scbignn.graph import nearest_neighbors
 
 
@@ -129,3 +129,32 @@ def test_mean_scores_are_those_of_a_matrix():
     found, expected = _evidence.MeanScores(mean, scores), mean.toarray() @ scores
     np.testing.assert_allclose(found[np.array([7, 2])], expected[[7, 2]])
     np.testing.assert_allclose(found @ scores.T, expected @ scores.T)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_evidence_on_the_same_cells_with_other_labels_has_the_components_of_that_before(monkeypatch, unit):
+    """It is to the last bit what it is without; the components and the inner products are not found again."""
+    x, y = labelled(60, hidden=0.8)
+    x = unit_rows(x) if unit else x
+    shown, config = np.where(np.arange(60) < 6, -1, y), tiny(anchor=True, n_components=4, anchor_refits=2)
+    expected = gather_evidence(x, shown, 3, config, device=CPU, seed=0)
+    before, products = gather_evidence(x, y, 3, config, device=CPU, seed=0), _evidence.products_of(x, y, 3, config)
+    given = {"before": before, "products": products}
+    gather_evidence(x, y, 3, config, device=CPU, seed=0, **given)
+    monkeypatch.setattr(_evidence, "principal", None)  # not called
+    monkeypatch.setattr(_machines, "inner_products", None)
+    found = gather_evidence(x, shown, 3, config, device=CPU, seed=0, **given)
+    for name, part in found.arrays().items():
+        np.testing.assert_array_equal(part, expected.arrays()[name])
+
+
+def test_inner_products_are_kept_where_every_machine_learns_from_all_cells(monkeypatch):
+    x, y = labelled(60)
+    few = tiny(anchor=True, anchor_refits=1)
+    made = []
+    monkeypatch.setattr(_evidence, "InnerProducts", lambda x, *, keep: made.append(keep))
+    _evidence.products_of(x, y, 3, few)
+    _evidence.products_of(x, y, 3, dataclasses.replace(few, few_labels=0))
+    monkeypatch.setattr(_evidence, "TOGETHER_CELLS", 59)
+    _evidence.products_of(x, y, 3, few)
+    assert made == [True, False, False]

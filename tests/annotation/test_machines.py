@@ -46,13 +46,14 @@ def test_inner_products_by_their_definition(monkeypatch):
             np.testing.assert_array_equal(found, found.T)
 
 
-def test_inner_products_of_some_cells_are_kept(monkeypatch):
+@pytest.mark.parametrize("keep", [False, True])
+def test_inner_products_of_all_cells_are_kept_on_request(monkeypatch, keep):
     x, asked = cells(), []
     monkeypatch.setattr(_machines, "inner_products", lambda part: asked.append(part.shape[0]) or inner_products(part))
-    products, expected = InnerProducts(x), inner_products(x)
-    for some in ([30, 2, 77], [77, 30], [2], [5, 2], [2, 5]):
+    products, expected = InnerProducts(x, keep=keep), inner_products(x)
+    for some in ([30, 2, 77], [77, 30], [5]):
         np.testing.assert_allclose(products.among(np.array(some)), expected[np.ix_(some, some)], atol=1e-6)
-    assert asked == [3, 2]
+    assert asked == ([150] if keep else [3, 2, 1])
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 5.0])

@@ -151,7 +151,7 @@ def annotate_cells(
     where = {"device": device, "engine": engine, "seed": seed, "kept": kept, "ranks": ranks}
     where |= {"transformer": transformer, "expression": expression}
     if config.cross_fit_folds and unseen_batches and can_cross_fit_batches(y, config, batches):
-        by_batch = cross_fit_batches(panel, y, n_labels, config, batches, **where)
+        by_batch = cross_fit_batches(panel, y, n_labels, config, batches, evidence=evidence, **where)
         cross_fitted = by_batch.p
     elif config.cross_fit_folds:
         seen = {"evidence": evidence, "found": found, "batches": batches}

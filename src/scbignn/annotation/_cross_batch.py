@@ -15,7 +15,7 @@ from .._training import NOTHING, Checkpoints, progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
-from ._evidence import Evidence, for_folds, gather_evidence
+from ._evidence import Evidence, for_folds, gather_evidence, products_of
 from ._fit import fit
 
 
@@ -42,6 +42,7 @@ def cross_fit_batches(
     device: torch.device,
     engine: Engine,
     seed: int,
+    evidence: Evidence | None,
     transformer: Any = None,
     expression: sp.csr_matrix | Rows,
     kept: Checkpoints = NOTHING,
@@ -55,7 +56,7 @@ def cross_fit_batches(
 
     Parameters
     ----------
-    x, y, n_labels, config, device, engine, seed, transformer, ranks
+    x, y, n_labels, config, device, engine, seed, evidence, transformer, ranks
         As in :func:`scbignn.annotation.fit`.
     batches
         Codes, shape (N,).
@@ -69,18 +70,19 @@ def cross_fit_batches(
     p = np.full((len(y), n_labels), np.nan, dtype=np.float32)
     decisions = p.copy() if config.has_components else None
     where = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
+    gathering = where | {"before": evidence, "products": products_of(expression, y, n_labels, config)}
 
     def without(cells: np.ndarray, name: str) -> dict[str, np.ndarray]:
-        shown, evidence = y.copy(), None
+        shown, seen = y.copy(), None
         shown[cells] = -1
         if config.has_components:
             gathered = kept.arrays(
-                f"{name}-evidence", lambda: gather_evidence(expression, shown, n_labels, config, **where).arrays()
+                f"{name}-evidence", lambda: gather_evidence(expression, shown, n_labels, config, **gathering).arrays()
             )
-            evidence = Evidence.of(gathered)
+            seen = Evidence.of(gathered)
         keeping = {"checkpoint": kept.file(f"{name}-em"), "fingerprint": kept.fingerprint, "ranks": ranks}
-        found = fit(x, shown, n_labels, config, engine=engine, evidence=evidence, **where, **keeping)
-        return {"p": found.p[cells]} | ({} if evidence is None else {"decisions": evidence.cell_decisions[cells]})
+        found = fit(x, shown, n_labels, config, engine=engine, evidence=seen, **where, **keeping)
+        return {"p": found.p[cells]} | ({} if seen is None else {"decisions": seen.cell_decisions[cells]})
 
     numbers = np.unique(fold[fold >= 0])
     with progress_bar(len(numbers), unit="fold", name="cross-fitting of batches", shown=ranks.is_first) as bar:

@@ -17,7 +17,7 @@ from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config
 from ._em import Fit, GeneLevel
-from ._evidence import Evidence, for_folds, gather_evidence, n_refits
+from ._evidence import Evidence, for_folds, gather_evidence, n_refits, products_of
 from ._fit import fit
 
 
@@ -72,6 +72,8 @@ def cross_fit(
     gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
     where = gathering | {"engine": engine, "ranks": ranks}
     believes = evidence is not None and n_refits(config, y, n_labels) > 0
+    if believes:
+        gathering |= {"before": evidence, "products": products_of(expression, y, n_labels, config)}
 
     def without(cells: np.ndarray, checkpoint: Path | None) -> dict[str, np.ndarray]:
         shown = y.copy()

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from .._expression import Rows, product
 from ..graph import Neighbors
-from ._anchor import Anchor, Linear, believe, fit_anchor
+from ._anchor import TOGETHER_CELLS, Anchor, Linear, believe, fit_anchor
 from ._config import Config
 from ._machines import InnerProducts
 from ._neighbors import cell_neighbors
@@ -137,6 +137,8 @@ def gather_evidence(
     transformer: Any = None,
     batches: np.ndarray | None = None,
     progress: tqdm | None = None,
+    products: InnerProducts | None = None,
+    before: Evidence | None = None,
 ) -> Evidence:
     """Components of the expression, and the decisions of both anchors.
 
@@ -159,10 +161,17 @@ def gather_evidence(
         Codes, shape (N,), for ``balanced_graph=True``.
     progress
         Goes on by one a machine.
+    products
+        As :func:`products_of` makes them.
+    before
+        Evidence on the same cells, when other labels were known: it has their components.
     """
-    scores, loadings, center = principal(x, N_SMOOTHED, seed)
+    if before is None:
+        scores, loadings, center = principal(x, N_SMOOTHED, seed)
+    else:
+        scores, loadings, center = before.scores, before.views.loadings, before.views.center
     components = scores[:, : config.n_components]
-    rng, products = np.random.default_rng(seed), InnerProducts(x)
+    rng, products = np.random.default_rng(seed), products or products_of(x, y, n_labels, config)
 
     def fitted(**fitting: Any) -> Anchor:
         anchor = fit_anchor(x, y, n_labels, seed=seed, products=products, **fitting)
@@ -190,6 +199,11 @@ def gather_evidence(
     points_center = np.concatenate([components.mean(0), gene.decisions.mean(0)])
     views = Views(loadings, center, gene.machine, cell.machine, points_center)
     return Evidence(gene.decisions, cell.decisions, scores, components.shape[1], views, neighbors)
+
+
+def products_of(x: sp.csr_matrix | Rows, y: np.ndarray, n_labels: int, config: Config) -> InnerProducts:
+    """Inner products of all cells where labels are few and cells are not many: every machine then learns from all."""
+    return InnerProducts(x, keep=n_refits(config, y, n_labels) > 0 and x.shape[0] <= TOGETHER_CELLS)
 
 
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:

@@ -28,20 +28,18 @@ _FEW_CELLS = 50
 
 
 class InnerProducts:
-    """Inner products of cells x, (N, M); those that were asked for last are kept."""
+    """Inner products of cells x, (N, M): with `keep` those of all with all are found once, else those that are asked for."""
 
-    def __init__(self, x: sp.csr_matrix | Rows) -> None:
-        self._x, self._cells, self._found = x, np.empty(0, dtype=np.int64), None
+    def __init__(self, x: sp.csr_matrix | Rows, *, keep: bool = False) -> None:
+        self._x, self._keep, self._found = x, keep, None
 
     def among(self, cells: np.ndarray) -> np.ndarray:
         """Of some cells, by place, with each other: (n,) -> (n, n) float32, symmetric."""
-        if self._found is None or not np.isin(cells, self._cells).all():
-            self._cells, self._found = np.sort(cells), None
-            self._found = inner_products(self._x[self._cells])
-        if np.array_equal(cells, self._cells):
-            return self._found
-        place = np.searchsorted(self._cells, cells)
-        return self._found[np.ix_(place, place)]
+        if not self._keep:
+            return inner_products(self._x[cells])
+        if self._found is None:
+            self._found = inner_products(self._x[:])
+        return self._found[np.ix_(cells, cells)]
 
 
 def inner_products(x: sp.csr_matrix) -> np.ndarray:
