@@ -91,7 +91,9 @@ def annotation_memory(
         decomposed = 8.0 * per_cell * min(n, DECOMPOSED_CELLS) if n > DECOMPOSED_CELLS or form == "rows" else 0.0
         search = _search(n, N_NEIGHBORS, config.n_components + size.c)
         phases["linear methods"] = (
-            held + evidence + max(16.0 * n * n_scores + decomposed, search, machine, together, chunk)
+            held
+            + evidence
+            + max(16.0 * min(n, DECOMPOSED_CELLS) * n_scores + decomposed, search, machine, together, chunk)
         )
     phases |= _networks(size, config, held + evidence)
     phases["importance"] = held + evidence + 72.0 * min(config.n_top_genes, size.m) ** 2 + _matrices(config)

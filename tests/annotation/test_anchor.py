@@ -286,6 +286,7 @@ def test_machines_found_together_are_those_found_one_by_one(monkeypatch, n_label
     x, y = labelled(300, n_labels=n_labels)
     x = unit_rows(x + sp.random(300, 12, 0.9, format="csr", random_state=0) * 2)
     y[np.flatnonzero(y == n_labels - 1)[1:]] = -1  # a label's only cell
+    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 1000)
     named = {"seed": 0, "beside": rng.normal(size=(300, 4)).astype(np.float32) / 4 if beside else None}
     if refit:
         weights = np.where(y >= 0, 1, rng.random(300).round(1))
@@ -304,9 +305,18 @@ def test_machines_found_together_are_those_found_one_by_one(monkeypatch, n_label
         np.testing.assert_array_equal(together.decisions[:, 0], -together.decisions[:, 1])
 
 
-def test_cells_of_any_length_are_not_fitted_together(monkeypatch):
+def test_cells_of_any_length_and_very_many_are_not_fitted_together(monkeypatch):
     x, y = labelled(60)
-    monkeypatch.setattr(_anchor, "_Together", None)  # not called
+    n_cells, n_values = np.sum(y >= 0), x[y >= 0].nnz
+    called, together = [], _anchor._Together
+    monkeypatch.setattr(_anchor, "_Together", lambda *of: called.append(True) or together(*of))
     fit_anchor(x, y, 3, seed=0)
-    monkeypatch.setattr(_anchor, "TOGETHER_CELLS", np.sum(y >= 0) - 1)
+    assert not called
+    for most, products in ((n_cells - 1, 1000), (n_cells, 0.99 * n_cells**2 / n_values)):
+        monkeypatch.setattr(_anchor, "TOGETHER_CELLS", most)
+        monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", products)
+        fit_anchor(unit_rows(x), y, 3, seed=0)
+        assert not called
+    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 1.01 * n_cells**2 / n_values)
     fit_anchor(unit_rows(x), y, 3, seed=0)
+    assert called

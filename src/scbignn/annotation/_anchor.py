@@ -23,9 +23,9 @@ from ._machines import InnerProducts, fit_machines
 
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
-#: Up to so many cells of unit length have their machines fitted together, from their inner products: of more, products
-#: of all with all take longer than one machine after another.
-TOGETHER_CELLS = 5_000
+#: Up to so many cells of unit length have their machines fitted together, from their inner products, if these are no more
+#: than so many for each value of x that is not zero: else one machine after another takes less time.
+TOGETHER_CELLS, _PRODUCTS_OF_VALUE = 5_000, 10
 #: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
 MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
@@ -172,7 +172,7 @@ def fit_anchor(
         fold if out_of_fold else np.full(len(everyone), -1),
         n_labels,
     )
-    if len(everyone) <= TOGETHER_CELLS and _are_of_unit_length(cells.x):
+    if pays_together(cells.x) and _are_of_unit_length(cells.x):
         machines: _Machines = _Together(cells, (products or InnerProducts(x)).among(everyone))
     else:
         machines = _OneByOne(cells, _TOLERANCE if believed is None else _REFIT_TOLERANCE)
@@ -189,6 +189,12 @@ def fit_anchor(
     if found:
         decisions[everyone[held_out]] = found[best][held_out]
     return Anchor(decisions, best, machine, accuracy(best) if found else np.nan)
+
+
+def pays_together(x: sp.csr_matrix) -> bool:
+    """Whether the machines of these cells, (n, M), are found faster from their inner products."""
+    n_cells = x.shape[0]
+    return n_cells <= TOGETHER_CELLS and n_cells**2 <= _PRODUCTS_OF_VALUE * x.nnz
 
 
 def draw_labelled(y: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
