@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from small import CPU, labelled, tiny
 
-from scbignn.annotation import _anchor, _evidence, _machines, believe, fit_anchor, gather_evidence, unit_rows
+from scbignn.annotation import _evidence, _machines, believe, fit_anchor, gather_evidence, unit_rows
 from scbignn.graph import nearest_neighbors
 
 
@@ -155,6 +155,6 @@ def test_inner_products_are_kept_where_every_machine_learns_from_all_cells(monke
     monkeypatch.setattr(_evidence, "InnerProducts", lambda x, *, keep: made.append(keep))
     _evidence.products_of(x, y, 3, few)
     _evidence.products_of(x, y, 3, dataclasses.replace(few, few_labels=0))
-    monkeypatch.setattr(_anchor, "TOGETHER_CELLS", 59)
+    monkeypatch.setattr(_evidence, "TOGETHER_CELLS", 59)
     _evidence.products_of(x, y, 3, few)
     assert made == [True, False, False]

@@ -172,7 +172,7 @@ def fit_anchor(
         fold if out_of_fold else np.full(len(everyone), -1),
         n_labels,
     )
-    if pays_together(cells.x) and _are_of_unit_length(cells.x):
+    if _pays_together(cells.x) and _are_of_unit_length(cells.x):
         machines: _Machines = _Together(cells, (products or InnerProducts(x)).among(everyone))
     else:
         machines = _OneByOne(cells, _TOLERANCE if believed is None else _REFIT_TOLERANCE)
@@ -189,12 +189,6 @@ def fit_anchor(
     if found:
         decisions[everyone[held_out]] = found[best][held_out]
     return Anchor(decisions, best, machine, accuracy(best) if found else np.nan)
-
-
-def pays_together(x: sp.csr_matrix) -> bool:
-    """Whether the machines of these cells, (n, M), are found faster from their inner products."""
-    n_cells = x.shape[0]
-    return n_cells <= TOGETHER_CELLS and n_cells**2 <= _PRODUCTS_OF_VALUE * x.nnz
 
 
 def draw_labelled(y: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
@@ -353,6 +347,12 @@ class _OneByOne:
         rows = (machine.coef_, 0), (machine.intercept_[:, None], -1)
         weights, bias = (_of_all_labels(part, machine.classes_, cells.n_labels, other) for part, other in rows)
         return Linear(weights, bias[:, 0])
+
+
+def _pays_together(x: sp.csr_matrix) -> bool:
+    """Whether the machines of these cells, (n, M), are found faster from their inner products."""
+    n_cells = x.shape[0]
+    return n_cells <= TOGETHER_CELLS and n_cells**2 <= _PRODUCTS_OF_VALUE * x.nnz
 
 
 def _are_of_unit_length(x: sp.csr_matrix) -> bool:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from .._expression import Rows, product
 from ..graph import Neighbors
-from ._anchor import Anchor, Linear, believe, fit_anchor, pays_together
+from ._anchor import TOGETHER_CELLS, Anchor, Linear, believe, fit_anchor
 from ._config import Config
 from ._machines import InnerProducts
 from ._neighbors import cell_neighbors
@@ -202,8 +202,8 @@ def gather_evidence(
 
 
 def products_of(x: sp.csr_matrix | Rows, y: np.ndarray, n_labels: int, config: Config) -> InnerProducts:
-    """Inner products, of all cells where labels are few and machines are found from them: all cells then teach them."""
-    return InnerProducts(x, keep=n_refits(config, y, n_labels) > 0 and sp.issparse(x) and pays_together(x))
+    """Inner products of all cells where labels are few and cells are not many: most machines then learn from all."""
+    return InnerProducts(x, keep=n_refits(config, y, n_labels) > 0 and x.shape[0] <= TOGETHER_CELLS)
 
 
 def n_refits(config: Config, y: np.ndarray, n_labels: int) -> int:
