@@ -88,7 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gpu", action="store_true", help="measure the floors on a CUDA device")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--growth", type=int, nargs="+", help="generated cells")
-    parser.add_argument("--disk", type=int, nargs=2, metavar=("CELLS", "GENES"))
+    parser.add_argument("--disk", type=int, nargs=2, metavar=("CELLS", "GENES"), help="more than 10,000 cells")
     parser.add_argument("--pool", type=Path, help="folder of the h5ad files")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(3), help="of --pool")
     parser.add_argument("--threads", type=int, default=1)
@@ -239,9 +239,8 @@ def growth(n: int, threads: int) -> list[dict[str, object]]:
     torch.set_num_threads(threads)
     scbignn.settings.progress = False
     adata = generated(n + 5000)
-    kinds = np.array([f"type {number}" for number in range(20)])
-    adata.obs_names = [f"cell {number}" for number in range(n + 5000)]
-    adata.obs["cell_type"] = kinds[adata.obs["truth"]]
+    adata.obs_names = numbered(n + 5000)
+    adata.obs["cell_type"] = names_of(adata.obs["truth"])
     reference, adata = adata[n:].copy(), adata[:n].copy()
     hidden = np.random.default_rng(0).random(n) > 0.1
     adata.obs["shown"] = np.where(hidden, "Unknown", adata.obs["cell_type"])
@@ -334,7 +333,7 @@ def disk(n: int, n_genes: int, threads: int) -> list[dict[str, object]]:
         _in_a_process(write_cells, n, n_genes, path, saved)
         about = {"n_genes": n_genes, "file_gb": path.stat().st_size / 1e9}
         rows = _afresh(predicted, path, saved, threads) + _afresh(features, path, threads)
-    return [show(row | about) for row in rows]
+    return [row | about for row in rows]
 
 
 def write_cells(n: int, n_genes: int, path: Path, saved: Path) -> None:
@@ -382,7 +381,7 @@ def features(path: Path, threads: int) -> list[dict[str, object]]:
         name: 1e6 * value / cells.n_obs for name, value in (phases | {"everything": seconds}).items() if value
     }
     row = {"what": "annotate, from a file, up to the networks", "n_cells": cells.n_obs, "us_per_cell": us_per_cell}
-    return [row | {"data_gb": before, "peak_gb": peak()}]
+    return [show(row | {"data_gb": before, "peak_gb": peak()})]
 
 
 # --- pool -------------------------------------------------------------------------------------------------------------

@@ -87,7 +87,8 @@ def annotation_memory(
         evidence = 4.0 * n * (n_scores + 2 * size.c)
         trained = min(n_labelled, MOST_TRAINED) * (per_cell + n_scores)  # a cell's genes and the mean of its neighbours
         machine = (20 + (36 if n_labelled <= MINI_BATCH_CELLS else 8)) * trained
-        together = 12.0 * min(n_labelled, TOGETHER_CELLS) ** 2  # inner products, and a copy for folds and labels
+        taught = n if n <= TOGETHER_CELLS else min(n_labelled, TOGETHER_CELLS)  # all, if most labels are but believed
+        together = 16.0 * taught**2  # inner products, those of some cells, and what is added to them
         decomposed = 8.0 * per_cell * min(n, DECOMPOSED_CELLS) if n > DECOMPOSED_CELLS or form == "rows" else 0.0
         search = _search(n, N_NEIGHBORS, config.n_components + size.c)
         phases["linear methods"] = (
