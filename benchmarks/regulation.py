@@ -6,7 +6,8 @@
     python benchmarks/regulation.py --read RUN.json [RUN.json ...]
 
 DIR holds the BEELINE networks and expression. A quarter of the pairs is hidden, dealt as `scbignn.regulation.deal` does;
-everything is chosen inside the rest. `--genelink` scores the degree baseline on GENELink's own split files, as they are.
+everything is chosen inside the rest. RegDiffusion lives in the environment of `set_up_rivals.py`. `--genelink` scores the
+degree baseline on GENELink's own split files, as they are.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from _gat import graph_attention
 from _runs import commit, read
 from _scores import interval, paired
+from rivals import regdiffusion
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
 from tqdm.auto import tqdm
@@ -62,6 +64,7 @@ N_FOLDS = 4
 OURS = "scbignn"
 DEGREE = "degree: TF rate + target rate"
 GAT = "attention network on known edges (GENELink-like)"
+REGDIFFUSION = "RegDiffusion"
 PAPER = (
     ("paper", "GNN from nothing (Config.paper())", "sage"),
     ("paper-gcn", "GNN from nothing, GCN", "gcn"),
@@ -71,7 +74,18 @@ TRANSFORMER = "scbignn, vectors by encoder='transformer'"
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
 #: What can be run; without a choice all but the last three.
-METHODS = ("ours", "simple", "mlp", "trees", "gat", "paper", "transformer", "paper-gcn", "paper-gat")
+METHODS = (
+    "ours",
+    "simple",
+    "mlp",
+    "trees",
+    "gat",
+    "regdiffusion",
+    "paper",
+    "transformer",
+    "paper-gcn",
+    "paper-gat",
+)
 
 
 def main() -> None:
@@ -184,6 +198,8 @@ def run(
         timed("MLP on expression alone", lambda: expression_mlp(known, shown, tfs, genes, start_at))
     if learns and "gat" in methods:
         timed(GAT, lambda: graph_attention(known, shown, x, tfs, start_at))
+    if learns and "regdiffusion" in methods:
+        found[REGDIFFUSION] = diffusion(name, x, tfs, init)
     for kind, method, layer in PAPER:
         if learns and kind in methods:
             timed(method, lambda layer=layer: links(Config.paper(layer=layer)).logits)
@@ -218,7 +234,14 @@ def expression_mlp(known: np.ndarray, shown: np.ndarray, tfs: np.ndarray, genes,
     return model.predict_proba(pairs(*everywhere))[:, 1].reshape(known.shape)
 
 
-_KEPT: dict[str, np.ndarray] = {}
+_KEPT: dict[object, np.ndarray] = {}
+
+
+def diffusion(name: str, x: np.ndarray, tfs: np.ndarray, init: int) -> np.ndarray:
+    """The links of TFs by RegDiffusion: it reads no edge, so once an initialisation is enough."""
+    if (name, init) not in _KEPT:
+        _KEPT[name, init] = regdiffusion.links(x, init)[tfs]
+    return _KEPT[name, init]
 
 
 def tree_importance(name: str, x: np.ndarray, tfs: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ import stability
 import transfer
 import unseen_batches
 from anndata import AnnData
-from rivals import APART, NAMES, _apart, rival
+from rivals import APART, NAMES, _apart, regdiffusion, rival
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 
@@ -81,6 +81,14 @@ def test_a_problem_arrives_as_it_was_sent(problem, batch, tmp_path):
     assert (there.n_labels, there.seed, there.threads) == (3, 0, 3)
     for name in ("y", "test", "batch"):
         np.testing.assert_array_equal(getattr(there, name), getattr(given, name))
+
+
+def test_expression_arrives_as_it_was_sent(tmp_path):
+    x = np.random.default_rng(0).random((5, 3))
+    regdiffusion.write(tmp_path / "question.npz", x=x, seed=4, threads=2)
+    there = regdiffusion.read(tmp_path / "question.npz")
+    np.testing.assert_allclose(there.x, x, rtol=1e-6)
+    assert (there.seed, there.threads) == (4, 2)
 
 
 STUB = """
@@ -227,6 +235,19 @@ def test_scores_equal_those_of_scikit_learn():
     assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, found))
     assert figures["support"] == np.bincount(truth).tolist()
     assert figures["ece"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _apart.python_of(_apart.ENVIRONMENT).exists(), reason="needs benchmarks/set_up_rivals.py")
+def test_regdiffusion_scores_links_of_all_genes():
+    rng = np.random.default_rng(0)
+    x = np.log1p(rng.poisson(2.0 * rng.gamma(1.0, size=(200, 10))[:, np.arange(100) % 10])).astype(float)
+    x[:, 3] = 0  # it would refuse a gene that no cell has
+    found = regdiffusion.links(x, 0)
+    assert found.shape == (100, 100)
+    assert np.isfinite(found).all()
+    assert not found[3].any()
+    assert found[0, 10::10].mean() > found[0, 1::10].mean()  # genes that go up and down together
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
@@ -436,9 +457,17 @@ def test_networks_are_joined_by_gene_names(beeline):
 def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     loaded = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
     monkeypatch.setattr(_gat, "_EPOCHS", 1)
+    asked = []
+    monkeypatch.setattr(regdiffusion, "links", lambda x, seed: asked.append(seed) or np.abs(np.corrcoef(x.T)))
     vectors = regulation.transformer_encoder(loaded[0])
     rows = regulation.run("tiny", "edge", 0, *loaded, vectors=vectors, methods=regulation.METHODS)
-    rows += regulation.run("tiny", "edge", 0, *loaded, init=1, methods=["simple"])
+    rows += regulation.run("tiny", "edge", 0, *loaded, init=1, methods=["simple", "regdiffusion"])
+    rows += regulation.run("tiny", "target", 0, *loaded, methods=["regdiffusion"])[1:]
+    assert asked == [0, 1]  # it reads no edge, so what it found on one split is as good on another
+    *_, diffusion = (row for row in rows if row["method"] == regulation.REGDIFFUSION and row["split"] == "edge")
+    pearson = next(row for row in rows if row["method"] == "Pearson, absolute")
+    assert diffusion["auprc"] == pytest.approx(pearson["auprc"])  # it is asked about the rows of the TFs
+    rows = [row for row in rows if row["split"] == "edge"]
     rows += regulation.run("tiny", "edge", 1, *loaded, methods=["simple"])
     first = [row for row in rows if row["seed"] == 0]
     assert {row["n_edges"] for row in first} == {rows[0]["n_edges"]}

@@ -1,6 +1,7 @@
 """Rivals that live in a Python environment of their own: what is asked and answered travels through files.
 
-`ask` runs here, `main` there. The rival's module has `answer(given)`, which runs there and so imports what is there.
+`ask` runs here, `main` there. The rival's module has `answer(given)`, which runs there and so imports what is there, and
+`read(file)` where it is asked something else than :class:`Given`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +49,11 @@ def python_of(environment: Path) -> Path:
 
 def ask(name: str, problem, python: Path | None = None) -> np.ndarray:
     """What the rival `name` answers, (cells of `problem.test`, labels), from the interpreter `python`."""
+    return call(name, partial(write, problem=problem), python)
+
+
+def call(name: str, write: Callable[..., None], python: Path | None = None) -> np.ndarray:
+    """What the module `name` answers to the question that `write(file, threads=...)` puts into a file."""
     import torch
 
     python = python or python_of(ENVIRONMENT)
@@ -56,7 +64,7 @@ def ask(name: str, problem, python: Path | None = None) -> np.ndarray:
     variables = {**os.environ, **{variable: str(threads) for variable in _LIMITS}, "PYTHONPATH": str(BENCHMARKS)}
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder, "question.npz"), Path(folder, "answer.npy")
-        write(question, problem, threads)
+        write(question, threads=threads)
         command = [python, "-m", "rivals._apart", name, question, answer]
         done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -121,7 +129,8 @@ def of_all_labels(values: np.ndarray, labels, given: Given, elsewhere: float | N
 
 def main() -> None:
     name, question, answer = sys.argv[1:]
-    np.save(answer, import_module(f"rivals.{name}").answer(read(Path(question))))
+    module = import_module(f"rivals.{name}")
+    np.save(answer, module.answer(getattr(module, "read", read)(Path(question))))
 
 
 if __name__ == "__main__":
