@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 
 import anndata
 import numpy as np
@@ -50,6 +51,8 @@ from scbignn.regulation import (
     table_encoder,
     train_of,
 )
+from scbignn.regulation._config import POOLINGS
+from scbignn.regulation._links import average
 
 #: Expression file and network folder.
 SETS = {
@@ -70,10 +73,10 @@ PAPER = (
     ("paper-gcn", "GNN from nothing, GCN", "gcn"),
     ("paper-gat", "GNN from nothing, GAT", "gat"),
 )
-TRANSFORMER = "scbignn, vectors by encoder='transformer'"
+TRANSFORMER = "scbignn, encoder='transformer', pooling='{}'"
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
-#: What can be run; without a choice all but the last three.
+#: What can be run; without a choice all but the last four.
 METHODS = (
     "ours",
     "simple",
@@ -82,6 +85,7 @@ METHODS = (
     "gat",
     "regdiffusion",
     "paper",
+    "ablation",
     "transformer",
     "paper-gcn",
     "paper-gat",
@@ -97,7 +101,7 @@ def main() -> None:
     parser.add_argument(
         "--inits", type=int, default=1, help="initialisations of every split; a split counts by their mean"
     )
-    parser.add_argument("--methods", nargs="+", default=list(METHODS[:-3]), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS[:-4]), choices=list(METHODS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
@@ -113,7 +117,7 @@ def main() -> None:
     rows = []
     for name in options.sets:
         x, known, tfs = load(options.data, *SETS[name])
-        vectors = transformer_encoder(x) if "transformer" in options.methods else None
+        vectors = transformer_encoders(x) if "transformer" in options.methods else {}
         for split in options.splits:
             for seed, init in product(options.seeds, range(options.inits)):
                 rows += run(name, split, seed, x, known, tfs, init=init, vectors=vectors, methods=options.methods)
@@ -136,12 +140,22 @@ def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndar
     return adata.X.toarray().astype(np.float64), known, genes.get_indexer(names)
 
 
-def transformer_encoder(x: np.ndarray) -> Encoder:
-    """Vectors of genes by a transformer that was trained on the cells; it reads no edge, so once a set is enough."""
+def transformer_encoders(x: np.ndarray) -> dict[str, Encoder]:
+    """Vectors of genes by a transformer that was trained on the cells, pooled in each way; it reads no edge."""
     x, config, cpu = sp.csr_matrix(x), Config(), torch.device("cpu")
     x = draw_encoded(x, config, np.random.default_rng(0))
     model, _ = fit_transformer(x, config, device=cpu, seed=0)
-    return table_encoder(encode_genes(model, x, range(x.shape[1]), config, device=cpu), config.n_components)
+
+    def vectors(pooling: str) -> np.ndarray:
+        return encode_genes(model, x, range(x.shape[1]), Config(pooling=pooling), device=cpu)
+
+    return {pooling: table_encoder(vectors(pooling), config.n_components) for pooling in POOLINGS}
+
+
+def without_expression(genes: Genes) -> Genes:
+    """Genes of which nothing is known but their edges."""
+    nothing = [np.zeros_like(part) for part in genes[:4]]
+    return Genes(*nothing, tuple(sp.csr_matrix(part.shape) for part in genes.neighbors))
 
 
 def run(
@@ -153,8 +167,8 @@ def run(
     tfs: np.ndarray,
     *,
     init: int = 0,
-    vectors: Encoder | None = None,
-    methods: Sequence[str] = METHODS[:-3],
+    vectors: Mapping[str, Encoder] = MappingProxyType({}),
+    methods: Sequence[str] = METHODS[:-4],
 ) -> list[dict[str, object]]:
     """A row a method; `seed` deals the pairs, `init` starts whatever is random besides."""
     symmetric = is_symmetric(known, tfs)
@@ -186,9 +200,16 @@ def run(
         found |= {OURS: ours.logits, "linear, no expression": ours.network}
         if learns:
             found |= {f"member: {member}": values for member, values in ours.members.items()}
-    if "transformer" in methods:
-        of_vectors = describe_genes(x, tfs, vectors, rng=np.random.default_rng(seed))
-        timed(TRANSFORMER, lambda: links(Config(), of_vectors).logits)
+            for member in ours.members:
+                others = [values for name, values in ours.members.items() if name != member]
+                found[f"scbignn without {member}"] = average(others)
+    if learns and "ablation" in methods:
+        timed("scbignn without the degree offset", lambda: links(Config(offset=False)).logits)
+        timed("scbignn without expression", lambda: links(Config(), without_expression(genes)).logits)
+    for pooling, encoder in vectors.items():
+        of_vectors = describe_genes(x, tfs, encoder, rng=np.random.default_rng(seed))
+        config = Config(pooling=pooling)
+        timed(TRANSFORMER.format(pooling), lambda config=config, of=of_vectors: links(config, of).logits)
     if "simple" in methods:
         found["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
         found["Pearson, absolute"] = np.abs(genes.pearson)

@@ -459,7 +459,7 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     monkeypatch.setattr(_gat, "_EPOCHS", 1)
     asked = []
     monkeypatch.setattr(regdiffusion, "links", lambda x, seed: asked.append(seed) or np.abs(np.corrcoef(x.T)))
-    vectors = regulation.transformer_encoder(loaded[0])
+    vectors = regulation.transformer_encoders(loaded[0])
     rows = regulation.run("tiny", "edge", 0, *loaded, vectors=vectors, methods=regulation.METHODS)
     rows += regulation.run("tiny", "edge", 0, *loaded, init=1, methods=["simple", "regdiffusion"])
     rows += regulation.run("tiny", "target", 0, *loaded, methods=["regdiffusion"])[1:]
@@ -476,7 +476,10 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
         regulation.OURS,
         regulation.DEGREE,
         regulation.GAT,
-        regulation.TRANSFORMER,
+        *(regulation.TRANSFORMER.format(pooling) for pooling in ("attention", "mean", "learned")),
+        "scbignn without trees",
+        "scbignn without expression",
+        "scbignn without the degree offset",
         "GNN from nothing, GAT",
         "Pearson, absolute",
         "MLP on expression alone",
@@ -486,6 +489,17 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     assert "**tiny; split by edge** (2 splits x 2 initialisations)" in text
     assert "| **scbignn** | 1 |" in text
     assert "| Pearson, absolute | 2 |" in text
+
+
+def test_genes_without_expression_know_nothing(beeline):
+    x, _, tfs = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
+    encoder = regulation.expression_encoder(4)
+    genes = regulation.describe_genes(x, tfs, encoder, rng=np.random.default_rng(0))
+    blank = regulation.without_expression(genes)
+    assert [part.shape for part in blank[:4]] == [part.shape for part in genes[:4]]
+    assert [graph.shape for graph in blank.neighbors] == [graph.shape for graph in genes.neighbors]
+    assert not any(part.any() for part in blank[:4])
+    assert not any(graph.nnz for graph in blank.neighbors)
 
 
 def test_genelinks_files_are_read_as_they_are(tmp_path):

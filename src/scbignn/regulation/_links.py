@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -180,8 +180,13 @@ def score_links(
             cells=genes.cells,
         )
         history += [{"member": "gnn", **epoch} for epoch in epochs]
-    logits = np.mean([np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members.values()], axis=0)
+    logits = average(members.values())
     return Links(logits, final.degree, network.member.logits, ridge.member.logits, members, history)
+
+
+def average(members: Iterable[np.ndarray]) -> np.ndarray:
+    """The mean of log-odds, none of which may be so sure that it decides alone."""
+    return np.mean([np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members], axis=0)
 
 
 def _halfway(one: _Member, other: _Member) -> _Member:
