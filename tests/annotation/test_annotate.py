@@ -14,6 +14,7 @@ from scbignn.annotation import (
     _anchor,
     _annotate,
     _evidence,
+    _machines,
     annotate_cells,
     choose_target_sum,
     fit,
@@ -205,6 +206,17 @@ def test_ten_thousand_yields_only_to_two_standard_errors(monkeypatch, gained, lo
         expected = normalize(x[known], s)
         np.testing.assert_array_equal(z.toarray(), (unit_rows(expected) if unit else expected).toarray())
     assert anchor.machine.weights.tolist() == machines(x, y, unit=unit)[chosen].machine.weights.tolist()
+
+
+@pytest.mark.parametrize(("few_labels", "times"), [(0, 2), (10**6, 3)])
+def test_inner_products_of_labelled_cells_are_found_once_a_sum(monkeypatch, few_labels, times):
+    """Those of the sum that is chosen serve the machine on neighbourhoods, too; refits learn from all cells."""
+    x, y = squashed()
+    asked, found = [], _machines.inner_products
+    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 10**6)
+    monkeypatch.setattr(_machines, "inner_products", lambda part: asked.append(part.shape[0]) or found(part))
+    run(open_sum(anchor=True, few_labels=few_labels, anchor_refits=1), x, y)
+    assert asked == [np.sum(y >= 0)] * 2 + [x.shape[0]] * (times - 2)
 
 
 def test_only_labelled_cells_choose():

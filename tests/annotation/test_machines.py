@@ -56,6 +56,24 @@ def test_inner_products_of_all_cells_are_kept_on_request(monkeypatch, keep):
     assert asked == ([150] if keep else [3, 2, 1])
 
 
+def test_inner_products_asked_for_last_are_not_found_again_nor_among_more_cells(monkeypatch):
+    x, asked = cells(), []
+    monkeypatch.setattr(_machines, "inner_products", lambda part: asked.append(part.shape[0]) or inner_products(part))
+    place = np.arange(0, 150, 3)
+    products, some, others = InnerProducts(x[place]), np.array([4, 9, 30]), np.array([4, 9, 31])
+    for _ in range(2):
+        found = products.among(some)
+    assert asked == [3]
+    more = products.within(x, place)
+    np.testing.assert_array_equal(more.among(place[some]), found)
+    assert asked == [3]
+    np.testing.assert_allclose(more.among(place[others]), inner_products(x[place[others]]), atol=1e-6)
+    np.testing.assert_allclose(products.among(others), inner_products(x[place[others]]), atol=1e-6)
+    assert asked == [3, 3, 3]
+    fresh = InnerProducts(x[place]).within(x, place)
+    np.testing.assert_allclose(fresh.among(some), inner_products(x[some]), atol=1e-6)
+
+
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 5.0])
 def test_machines_are_those_of_scikit_learn(penalty):
     x, y, sign, gram = problem()

@@ -81,12 +81,15 @@ class Anchor:
     """The machine of all labelled cells: what decides about unlabelled ones, and about cells to come."""
     accuracy: float
     """Out of fold, of labelled cells; NaN where none could be held out."""
+    products: InnerProducts | None = None
+    """Of the N cells, as far as they were found; not among :meth:`arrays`."""
 
     def of_all(self, x: sp.csr_matrix | Rows, y: np.ndarray) -> Anchor:
         """The same, of machines that were fitted to the labelled ones of the cells x alone, for all of them."""
-        decisions = self.machine(x)
-        decisions[y >= 0] = self.decisions
-        return dataclasses.replace(self, decisions=decisions)
+        decisions, labelled = self.machine(x), np.flatnonzero(y >= 0)
+        decisions[labelled] = self.decisions
+        products = None if self.products is None else self.products.within(x, labelled)
+        return dataclasses.replace(self, decisions=decisions, products=products)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as arrays by name."""

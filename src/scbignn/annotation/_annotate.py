@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from ._evidence import Evidence, gather_evidence, n_of_evidence
 from ._fit import fit
 from ._homophily import Homophily, homophily_of
 from ._importance import Anchored, Importance, importance_of
+from ._machines import InnerProducts
 from ._panel import top_label_genes, top_variance_genes
 
 #: Of the normalisation, where the config leaves it open; the first unless another is surely better.
@@ -131,6 +134,7 @@ def annotate_cells(
                 "evidence", lambda: gather_evidence(expression, y, n_labels, config, **gathering).arrays()
             )
             evidence = Evidence.of(gathered)
+            del anchor, gene, gathering  # and with them inner products
     panel = columns(expression, genes)
     found = fit(
         panel,
@@ -236,10 +240,11 @@ def choose_target_sum(
     x, y, best_sum, best = x[known], y[known], None, None
     for target_sum in _TARGET_SUMS:
         candidate = normalized(x, target_sum, unit=config.unit_rows)
+        products = InnerProducts(candidate)
+        fit_it = partial(fit_anchor, candidate, y, n_labels, seed=seed, products=products)
 
-        def fitted(name: str, candidate: sp.csr_matrix = candidate, **fitting: Any) -> Anchor:
-            found = kept.arrays(name, lambda: fit_anchor(candidate, y, n_labels, seed=seed, **fitting).arrays())
-            return Anchor.of(found)
+        def fitted(name: str, fit_it: Callable[..., Anchor] = fit_it, **fitting: Any) -> Anchor:
+            return Anchor.of(kept.arrays(name, lambda: fit_it(**fitting).arrays()))
 
         if progress is not None:
             progress.update()
@@ -247,7 +252,7 @@ def choose_target_sum(
             anchor = fitted(f"look-{target_sum:g}", penalties=(best.penalty,))
             if not _is_better(*(found.decisions.argmax(1) == y for found in (anchor, best))):
                 continue
-        best_sum, best = target_sum, fitted(f"anchor-{target_sum:g}")
+        best_sum, best = target_sum, dataclasses.replace(fitted(f"anchor-{target_sum:g}"), products=products)
     return dataclasses.replace(config, target_sum=best_sum), best
 
 

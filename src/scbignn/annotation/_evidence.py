@@ -154,7 +154,7 @@ def gather_evidence(
     y
         Label codes, shape (N,); -1 where unlabelled.
     gene
-        The machine on a cell's own genes, where it was fitted already.
+        The machine on a cell's own genes, where it was fitted already, with what it knows of inner products.
     transformer
         What searches neighbours; see :func:`scbignn.graph.nearest_neighbors`.
     batches
@@ -171,7 +171,10 @@ def gather_evidence(
     else:
         scores, loadings, center = before.scores, before.views.loadings, before.views.center
     components = scores[:, : config.n_components]
-    rng, products = np.random.default_rng(seed), products or products_of(x, y, n_labels, config)
+    rng, n_times = np.random.default_rng(seed), n_refits(config, y, n_labels)
+    if products is None:
+        known = None if gene is None or n_times else gene.products  # refits learn from all cells
+        products = known or products_of(x, y, n_labels, config)
 
     def fitted(**fitting: Any) -> Anchor:
         anchor = fit_anchor(x, y, n_labels, seed=seed, products=products, **fitting)
@@ -189,7 +192,6 @@ def gather_evidence(
     gene = gene or fitted()
     neighbors = nearest(gene.decisions)
     cell = cell_anchor(neighbors)
-    n_times = n_refits(config, y, n_labels)
     for refit in range(n_times):
         believed, last = believe(cell.decisions, y, rng), refit + 1 == n_times
         cell = cell_anchor(nearest(cell.decisions), believed=believed, out_of_fold=last)

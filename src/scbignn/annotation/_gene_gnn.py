@@ -98,11 +98,11 @@ class GeneGNN(nn.Module):
 
     def attention(self, bucket: Bucket) -> list[Tensor]:
         """The attention matrices R of every layer, each (b, H, T, T); the columns of padding are 0."""
-        f = self.embedding(bucket)
-        matrices = []
-        for layer in self.layers:
+        f, matrices = self.embedding(bucket), []
+        for number, layer in enumerate(self.layers):
+            if number > 0:  # what the last one makes of f is not asked for
+                f = self.layers[number - 1](f, bucket.expressed)
             matrices.append(layer.attention(f, bucket.expressed))
-            f = layer(f, bucket.expressed)
         return matrices
 
 
@@ -146,8 +146,8 @@ class GramAttention(nn.Module):
     def attention(self, f: Tensor, expressed: Tensor) -> Tensor:
         """R itself, (b, H, T, T), which the fused kernel of `forward` never writes out."""
         p = self.project(f)
-        logits = (p @ p.transpose(-1, -2)) * self.scale
-        return logits.masked_fill(~expressed[:, None, None, :], -torch.inf).softmax(-1)
+        logits = (self.scale * p) @ p.transpose(-1, -2)
+        return logits.masked_fill_(~expressed[:, None, None, :], -torch.inf).softmax(-1)
 
 
 class HeadMLP(nn.Module):

@@ -28,18 +28,31 @@ _FEW_CELLS = 50
 
 
 class InnerProducts:
-    """Inner products of cells x, (N, M): with `keep` those of all with all are found once, else those that are asked for."""
+    """Inner products of cells x, (N, M), found when asked for: with `keep` those of all at once, else of the cells in question.
+
+    What was asked for last is kept, for several machines ask of the same cells.
+    """
 
     def __init__(self, x: sp.csr_matrix | Rows, *, keep: bool = False) -> None:
         self._x, self._keep, self._found = x, keep, None
+        self._cells: np.ndarray | None = None
 
     def among(self, cells: np.ndarray) -> np.ndarray:
-        """Of some cells, by place, with each other: (n,) -> (n, n) float32, symmetric."""
-        if not self._keep:
-            return inner_products(self._x[cells])
-        if self._found is None:
-            self._found = inner_products(self._x[:])
-        return self._found[np.ix_(cells, cells)]
+        """Of some cells, by place, with each other: (n,) -> (n, n) float32, symmetric; not to be written to."""
+        if self._keep:
+            if self._found is None:
+                self._found = inner_products(self._x[:])
+            return self._found[np.ix_(cells, cells)]
+        if self._cells is None or not np.array_equal(self._cells, cells):
+            self._cells, self._found = cells, inner_products(self._x[cells])
+        return self._found
+
+    def within(self, x: sp.csr_matrix | Rows, cells: np.ndarray) -> InnerProducts:
+        """Those of more cells x, of which these are `cells`, by place: what was found is not found again."""
+        found = InnerProducts(x)
+        if self._cells is not None:
+            found._cells, found._found = cells[self._cells], self._found
+        return found
 
 
 def inner_products(x: sp.csr_matrix) -> np.ndarray:
