@@ -25,6 +25,7 @@ _TINY = {
     "n_components": 4,
     "anchor_refits": 0,
     "few_labels": 50,
+    "labels_from": "p",
     "gene_width": 6,
     "width": 8,
     "n_layers": 1,

@@ -51,6 +51,11 @@ class Config:
     """Where there are on average no more than this many, the networks learn from unlabelled cells, too: up to 200 of
     each label, with the label that the anchor of p believes they have. 0: never."""
 
+    labels_from: Literal["auto", "p", "genes"] = "auto"
+    """Who labels the cells: p, or the machine on a cell's own genes, by its decisions alone. "auto" (ours): p, unless
+    neighbours mislead, so that the labels of held-out cells cost more than twice as much by the machine that sees them.
+    Where labels are few, and without an anchor, it is p."""
+
     # Gene-level GNN, q
     gene_width: int = 32
     """Width of gene and count embeddings (ours; every width the paper states is 32)."""
@@ -205,6 +210,7 @@ class Config:
         self._require(
             "final_m_step", self.final_m_step or self.n_rounds > 0, "True where n_rounds=0: p needs an M-step"
         )
+        self._require("labels_from", self.anchor or self.labels_from != "genes", "'auto' or 'p' with anchor=False")
         smallest = (
             3 if self.batch_norm else 1
         )  # an epoch's batches may be smaller by a half, and one cell has no variance
@@ -250,6 +256,7 @@ _COUNTS = (
     "batch_size",
 )
 _CHOICES = {
+    "labels_from": ("auto", "p", "genes"),
     "gene_panel": ("labels", "variance"),
     "top_genes_from": ("all", "labeled"),
     "read_out": ("value", "learned", "mean"),

@@ -17,6 +17,7 @@ from ._anchor import deal_folds
 from ._config import Config
 from ._evidence import Evidence, for_folds, gather_evidence, products_of
 from ._fit import fit
+from ._guard import machine_probabilities
 
 
 class ByBatch(NamedTuple):
@@ -80,9 +81,12 @@ def cross_fit_batches(
                 f"{name}-evidence", lambda: gather_evidence(expression, shown, n_labels, config, **gathering).arrays()
             )
             seen = Evidence.of(gathered)
-        keeping = {"checkpoint": kept.file(f"{name}-em"), "fingerprint": kept.fingerprint, "ranks": ranks}
-        found = fit(x, shown, n_labels, config, engine=engine, evidence=seen, **where, **keeping)
-        return {"p": found.p[cells]} | ({} if seen is None else {"decisions": seen.cell_decisions[cells]})
+        if config.labels_from == "genes":
+            p = machine_probabilities(seen.gene_decisions)
+        else:
+            keeping = {"checkpoint": kept.file(f"{name}-em"), "fingerprint": kept.fingerprint, "ranks": ranks}
+            p = fit(x, shown, n_labels, config, engine=engine, evidence=seen, **where, **keeping).p
+        return {"p": p[cells]} | ({} if seen is None else {"decisions": seen.cell_decisions[cells]})
 
     numbers = np.unique(fold[fold >= 0])
     with progress_bar(len(numbers), unit="fold", name="cross-fitting of batches", shown=ranks.is_first) as bar:

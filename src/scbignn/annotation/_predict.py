@@ -16,6 +16,7 @@ from ._cell_gnn import Cells
 from ._em import GeneLevel, cell_graph
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
 from ._fit import fit
+from ._guard import machine_probabilities
 from ._model import Model
 from ._neighbors import cell_neighbors, reference_neighbors
 from ._tokens import Tokens
@@ -145,7 +146,7 @@ class Predictor:
         unknown = torch.zeros(x.shape[0], len(self.model.labels), device=self.device) if config.mask_labels else None
         states = self.cell_gnn.states(cells, self._tensor(alone.h), means, unknown)
         p = self.cell_gnn.logits(states, decisions).softmax(1).cpu().numpy()
-        return Prediction(self._calibrated(p), alone.q, alone.h, novelty)
+        return Prediction(self._labels(p, alone), alone.q, alone.h, novelty)
 
     def transductive(
         self, x: sp.csr_matrix, *, seed: int, transformer: Any = None
@@ -200,7 +201,7 @@ class Predictor:
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
             neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed, transformer=transformer)
-        return Prediction(self._calibrated(found.p[mine]), found.q[mine], found.h[mine], novelty), neighbors
+        return Prediction(self._labels(found.p[mine], alone), found.q[mine], found.h[mine], novelty), neighbors
 
     @torch.no_grad()
     def _alone(self, x: sp.csr_matrix) -> _Alone:
@@ -223,7 +224,10 @@ class Predictor:
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
-    def _calibrated(self, p: np.ndarray) -> np.ndarray:
+    def _labels(self, p: np.ndarray, alone: _Alone) -> np.ndarray:
+        """Probabilities, calibrated where that can be: p, or what the machine on genes says where the model goes by that."""
+        if self.model.config.labels_from == "genes":
+            p = machine_probabilities(alone.gene_decisions)
         return p if self.model.trust is None else self.model.trust.calibration.apply(p)
 
     def _novelty(
