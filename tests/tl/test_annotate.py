@@ -19,7 +19,7 @@ from small import FAST
 
 import scbignn
 from scbignn import get
-from scbignn.annotation import Config
+from scbignn.annotation import Config, _guard
 from scbignn.graph import choose_engine, connectivities, nearest_neighbors
 
 COLUMNS = ["scbignn", "scbignn_confidence", "scbignn_entropy", "scbignn_disagreement"]
@@ -729,6 +729,24 @@ def test_from_a_reference_the_log_tells_both_steps(adata, reference, fast, caplo
 
 
 # --- messages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("misled", [False, True])
+def test_the_run_says_where_neighbours_mislead(adata, monkeypatch, caplog, misled):
+    monkeypatch.setattr(_guard, "neighbors_mislead", lambda *_: misled)
+    query, other = (adata[:20].copy() for _ in range(2))
+    with caplog.at_level(logging.INFO, "scbignn"):
+        model = scbignn.tl.fit(adata, "cell_type", config=FAST)
+        scbignn.tl.annotate(adata, "cell_type", config=FAST)
+    said = [record.getMessage() for record in caplog.records if "neighbours mislead" in record.getMessage()]
+    assert len(said) == 2 * misled
+    asked = dataclasses.replace(FAST, labels_from="genes" if misled else "p")
+    assert adata.uns["scbignn"]["params"]["config"]["labels_from"] == model.config.labels_from == asked.labels_from
+    caplog.clear()
+    scbignn.tl.predict(query, model)
+    scbignn.tl.predict(other, scbignn.tl.fit(adata, "cell_type", config=asked))
+    assert_same_run(query, other)
+    assert not caplog.records or all("mislead" not in record.getMessage() for record in caplog.records)
 
 
 def test_two_lines_at_the_start_and_one_at_the_end(adata, fast, caplog, capfd):
