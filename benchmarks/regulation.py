@@ -3,7 +3,7 @@
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
                                     [--inits 1] [--methods ours simple ...] [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
-    python benchmarks/regulation.py --read RUN.json [RUN.json ...]
+    python benchmarks/regulation.py --read RUN.json [RUN.json ...] [--ablation]
 
 DIR holds the BEELINE networks and expression. A quarter of the pairs is hidden, dealt as `scbignn.regulation.deal` does;
 everything is chosen inside the rest. RegDiffusion lives in the environment of `set_up_rivals.py`. `--genelink` scores the
@@ -106,10 +106,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
     parser.add_argument("--read", type=Path, nargs="+", help="print the tables of earlier runs, and run nothing")
+    parser.add_argument("--ablation", action="store_true", help="with --read: what the parts are worth, instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.read:
-        print(tables(read(options.read)))
+        rows = read(options.read)
+        print(ablation_tables(rows) if options.ablation else tables(rows))
         return
     if options.genelink:
         print(genelink_table(options.data / "genelink_splits"))
@@ -124,6 +126,7 @@ def main() -> None:
                 if options.json:
                     write(options.json, rows)
     print(tables(rows))
+    print(ablation_tables(rows))
 
 
 def load(data: Path, expression: str, network: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -326,13 +329,15 @@ def tables(rows: list[dict[str, object]]) -> str:
             ]
             head += ["AUPRC less degree", "95 % interval", "p"]
             lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-            methods = list(dict.fromkeys(row["method"] for row in of_set))
+            methods = list(dict.fromkeys(row["method"] for row in of_set if not is_variant(row["method"])))
             order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
             for method in order:
                 mean = {figure: np.mean(values(of_set, method, figure)) for figure in FIGURES}
                 auprc = values(of_set, method, "auprc")
                 several = len(auprc) > 1
-                cells = [f"**{method}**" if method == OURS else method, str(len(auprc))]
+                n_inits = len({row.get("init", 0) for row in of_set if row["method"] == method})
+                number = f"{len(auprc)} x {n_inits}" if n_inits > 1 else str(len(auprc))
+                cells = [f"**{method}**" if method == OURS else method, number]
                 cells += [f"{mean['auroc']:.3f}", f"{mean['auprc']:.3f}"]
                 cells += [f"{np.std(auprc, ddof=1):.3f}" if several else ""]
                 cells += [f"{mean['auprc_ratio']:.2f}", f"{mean['early_precision']:.3f}"]
@@ -344,6 +349,42 @@ def tables(rows: list[dict[str, object]]) -> str:
                 cells += [f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"] if several and method != DEGREE else ["", ""]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).strip() + "\n"
+
+
+def is_variant(method: str) -> bool:
+    """Whether it is scbignn with or without something, and not a method by itself."""
+    return method.startswith(f"{OURS} ") or method.startswith(f"{OURS},")
+
+
+def ablation_tables(rows: list[dict[str, object]]) -> str:
+    """A table a split: AUPRC of every variant less that of scbignn from the same start, and its 95 % interval."""
+    lines = []
+    for split in dict.fromkeys(row["split"] for row in rows if is_variant(row["method"])):
+        own = [row for row in rows if row["split"] == split]
+        variants = list(dict.fromkeys(row["method"] for row in own if is_variant(row["method"])))
+        sets = list(dict.fromkeys(row["set"] for row in own if is_variant(row["method"])))
+        lines += [
+            "",
+            f"**Split by {split}**",
+            "",
+            "| variant | " + " | ".join(sets) + " |",
+            "|---" * (1 + len(sets)) + "|",
+        ]
+        for variant in variants:
+            cells = [variant.removeprefix(OURS).strip(" ,")]
+            for name in sets:
+                ours, theirs = (auprc_of([row for row in own if row["set"] == name], one) for one in (OURS, variant))
+                both = [np.array([found[start] for start in sorted(theirs)]) for found in (theirs, ours)]
+                low, high = interval(*both, 1 / (N_FOLDS - 1))
+                mean = f"{np.mean(both[0] - both[1]):+.3f}" if theirs else ""
+                cells.append(f"{mean} ({low:+.3f} to {high:+.3f})" if len(theirs) > 1 else mean)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def auprc_of(rows: list[dict[str, object]], method: str) -> dict[int, float]:
+    """By split, from the first initialisation."""
+    return {row["seed"]: row["auprc"] for row in rows if row["method"] == method and row.get("init", 0) == 0}
 
 
 def seeds_of(rows: list[dict[str, object]], method: str) -> list[int]:

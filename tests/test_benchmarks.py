@@ -488,7 +488,13 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     text = regulation.tables(json.loads(json.dumps(rows)))
     assert "**tiny; split by edge** (2 splits x 2 initialisations)" in text
     assert "| **scbignn** | 1 |" in text
-    assert "| Pearson, absolute | 2 |" in text
+    assert "| Pearson, absolute | 2 x 2 |" in text
+    assert "without trees" not in text
+    parts = regulation.ablation_tables(rows)
+    assert "**Split by edge**\n\n| variant | tiny |" in parts
+    full, less = (next(row for row in rows if row["method"] == name) for name in ("scbignn", "scbignn without trees"))
+    assert f"| without trees | {less['auprc'] - full['auprc']:+.3f} |" in parts
+    assert "encoder='transformer', pooling='mean' |" in parts
 
 
 def test_genes_without_expression_know_nothing(beeline):
