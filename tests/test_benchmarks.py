@@ -11,6 +11,7 @@ import _problem
 import _scores
 import _tables
 import audit
+import calibration
 import clustering
 import interactions
 import numpy as np
@@ -256,6 +257,33 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     np.random.default_rng(0).shuffle(truth)
     assert _scores.calibration_error(truth, probability, n_bins=1) == pytest.approx(0.3)
     assert _scores.calibration_error(np.zeros(1000, int), probability) == pytest.approx(0.2)
+
+
+def test_calibration_is_scored_before_and_after_on_hidden_cells(problem):
+    given, truth = problem
+    everyone = given.y.copy()
+    everyone[given.test] = truth
+    (row,) = calibration.within(given.counts, everyone, given.y < 0, 0, 1)
+    assert row["n_cells"] == 50
+    assert 0 < row["ece_after"] < row["ece_before"] < 1
+    cells = AnnData(given.counts.copy())
+    cells.obs["batch"] = np.where(given.y < 0, "b", "a")
+    cells.obs["cell_type"] = everyone.astype(str)
+    rows = calibration.across(cells, "a", "b", 0, 1)
+    assert [(row["mode"], row["n_cells"]) for row in rows] == [("inductive", 50), ("transductive", 50)]
+    assert all(row["ece_after"] < row["ece_before"] for row in rows)
+
+
+def test_calibration_tables_average_runs_of_a_set_and_then_sets():
+    kinds = [("a", "within", 0.1), ("a", "within", 0.3), ("b", "within", 0.5), ("c", "across", 0.9)]
+    rows = [
+        {"name": name, "kind": kind, "mode": "transductive", "ece_before": before, "ece_after": before / 2}
+        for name, kind, before in kinds
+    ]
+    text = calibration.table(rows)
+    assert "| a | transductive | 2 | 0.2000 | 0.1000 |" in text
+    assert "| **mean, within** | transductive | 3 | 0.3500 | 0.1750 |" in text
+    assert "| **mean, across** | transductive | 1 | 0.9000 | 0.4500 |" in text
 
 
 def test_the_interval_excludes_zero_where_the_test_says_so():

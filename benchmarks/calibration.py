@@ -1,0 +1,126 @@
+"""Expected calibration error of scBiGNN's answers before and after calibration, within a data set and across batches.
+
+    python benchmarks/calibration.py --data DIR [--sets ...] [--folds 0 1 2 3 4] [--pairs ...] [--seeds 0] [--threads 1]
+                                     [--json OUT]
+    python benchmarks/calibration.py --read RUN.json [RUN.json ...]
+
+Within a set, a fold of the cells loses its labels (transductive). Across batches, a model of one batch labels another, in both
+modes; the pairs are those of `transfer.py`. The same probabilities are scored twice: as p gives them, and calibrated on labelled
+cells. 15 bins of equal numbers of cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import anndata
+import numpy as np
+import torch
+from _methods import _in_a_process
+from _problem import SETS, folds, load
+from _runs import read, write
+from _scores import calibration_error
+from transfer import PAIRS, transfer
+
+from scbignn import settings
+from scbignn.annotation import Config, Predictor, annotate_cells, model_of, trust_of
+
+CPU = torch.device("cpu")
+WHERE = {"device": CPU, "engine": "torch"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the h5ad files")
+    parser.add_argument("--sets", nargs="*", default=SETS[:-1], choices=SETS)
+    parser.add_argument("--folds", type=int, nargs="+", default=range(5))
+    parser.add_argument("--pairs", nargs="*", default=list(PAIRS), choices=PAIRS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file to write all figures to, after every set and pair")
+    parser.add_argument("--read", type=Path, nargs="+", help="print the table of earlier runs, and run nothing")
+    options = parser.parse_args()
+    if options.read:
+        print(table(read(options.read)))
+        return
+    rows = []
+
+    def done(name: str, found: list[dict[str, object]]) -> None:
+        for row in found:
+            rows.append({"name": name, **row})
+            print(json.dumps(rows[-1]), flush=True)
+        if options.json:
+            write(options.json, rows, [], threads=options.threads, config=Config().to_dict())
+
+    for pair in options.pairs:
+        name, reference, query = PAIRS[pair]
+        adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
+        for seed in options.seeds:
+            found = _in_a_process(across, adata, reference, query, seed, options.threads)
+            done(f"{name}: {reference} to {query}", found)
+    for name in options.sets:
+        counts, truth, _ = load(name, options.data)
+        for fold in options.folds:
+            for seed in options.seeds:
+                done(name, _in_a_process(within, counts, truth, folds(name) == fold, seed, options.threads))
+    print(table(rows))
+
+
+def within(counts, truth: np.ndarray, hidden: np.ndarray, seed: int, threads: int) -> list[dict[str, object]]:
+    """Of the cells that are hidden, in a run of all cells."""
+    torch.set_num_threads(threads)
+    y = np.where(hidden, -1, truth)
+    with settings.override(progress=False):
+        found = annotate_cells(counts, y, truth.max() + 1, Config(), seed=seed, **WHERE)
+    trust, _ = trust_of(found, of_its_own=True, seed=seed)
+    p = found.fit.p[hidden]
+    return [figures("within", "transductive", truth[hidden], p, trust.calibration.apply(p), seed)]
+
+
+def across(adata: anndata.AnnData, reference: str, query: str, seed: int, threads: int) -> list[dict[str, object]]:
+    """Of the cells of another batch, in both modes."""
+    torch.set_num_threads(threads)
+    problem, truth, _ = transfer(adata, reference, query, seed)
+    known = problem.batch == 0
+    labels, y = np.unique(problem.y[known], return_inverse=True)
+    with settings.override(progress=False):
+        found = annotate_cells(problem.counts[known], y, len(labels), Config(), seed=seed, **WHERE)
+        trust, _ = trust_of(found, of_its_own=False, seed=seed)
+        model = model_of(found, adata.var_names, [str(label) for label in labels], trust=trust)
+        answers = []
+        for kind in (replace(model, trust=None), model):
+            predictor = Predictor(kind, np.ones(adata.n_vars, dtype=bool), **WHERE)
+            alone = predictor.inductive(problem.counts[problem.test]).p
+            answers.append((alone, predictor.transductive(problem.counts[problem.test], seed=seed)[0].p))
+    truth = np.searchsorted(labels, truth)
+    modes = zip(("inductive", "transductive"), *answers, strict=True)
+    return [figures("across", mode, truth, before, after, seed) for mode, before, after in modes]
+
+
+def figures(
+    kind: str, mode: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, seed: int
+) -> dict[str, object]:
+    errors = {name: calibration_error(truth, p) for name, p in (("ece_before", before), ("ece_after", after))}
+    return {"kind": kind, "mode": mode, "seed": seed, "n_cells": len(truth)} | errors
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Means over folds and seeds of each set and pair, and of all of a kind, in Markdown."""
+    lines = ["| | mode | runs | ECE before | ECE after |", "|---|---|---|---|---|"]
+    for kind in dict.fromkeys((row["kind"], row["mode"]) for row in rows):
+        own = [row for row in rows if (row["kind"], row["mode"]) == kind]
+        means = []
+        for name in dict.fromkeys(row["name"] for row in own):
+            runs = [row for row in own if row["name"] == name]
+            means.append([np.mean([row[figure] for row in runs]) for figure in ("ece_before", "ece_after")])
+            lines.append(f"| {name} | {kind[1]} | {len(runs)} | {means[-1][0]:.4f} | {means[-1][1]:.4f} |")
+        before, after = np.mean(means, axis=0)
+        lines.append(f"| **mean, {kind[0]}** | {kind[1]} | {len(own)} | {before:.4f} | {after:.4f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
