@@ -86,10 +86,10 @@ def test_who_labels_is_decided_once():
         assert with_source_of_labels(config, found, y, 3) is config
 
 
-def run(labels_from, *, batches=None, y=None):
+def run(labels_from, *, batches=None, y=None, **changes):
     x, truth = labelled(60, hidden=0.3)
     y = truth if y is None else y
-    config = tiny(labels_from=labels_from, unit_rows=True, **LIGHT)
+    config = tiny(labels_from=labels_from, unit_rows=True, **LIGHT, **changes)
     return annotate_cells(x, y, 3, config, device=CPU, engine="torch", seed=0, batches=batches), x, y
 
 
@@ -103,6 +103,14 @@ def test_the_machine_on_genes_labels_in_place_of_p():
     other, _, _ = run("p")
     assert np.abs(other.fit.p - said).max() > 0.01
     np.testing.assert_array_equal(found.fit.q, other.fit.q)
+
+
+def test_where_labels_are_few_the_machine_is_cross_fitted_without_what_was_believed_by_them():
+    found, _, y = run("genes", anchor_refits=1)
+    known = y >= 0
+    said = softmax(3 * found.evidence.gene_decisions, axis=1)
+    assert np.isfinite(found.cross_fitted[known]).all()
+    assert np.abs(found.cross_fitted[known] - said[known]).max() > 1e-3  # beliefs in other cells rest on these labels
 
 
 def test_a_labels_only_cell_is_not_cross_fitted():

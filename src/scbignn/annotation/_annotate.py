@@ -27,7 +27,7 @@ from ._cross_fit import cross_fit
 from ._em import Fit
 from ._evidence import Evidence, gather_evidence, n_of_evidence
 from ._fit import fit
-from ._guard import cross_fitted_machine, machine_probabilities, with_source_of_labels
+from ._guard import machine_probabilities, with_source_of_labels
 from ._homophily import Homophily, homophily_of
 from ._importance import Anchored, Importance, importance_of
 from ._machines import InnerProducts
@@ -153,8 +153,7 @@ def annotate_cells(
         fingerprint=kept.fingerprint,
         ranks=ranks,
     )
-    by_machine = config.labels_from == "genes"
-    if by_machine:
+    if config.labels_from == "genes":
         found = dataclasses.replace(found, p=machine_probabilities(evidence.gene_decisions))
     cross_fitted = by_batch = None
     where = {"device": device, "engine": engine, "seed": seed, "kept": kept, "ranks": ranks}
@@ -162,8 +161,6 @@ def annotate_cells(
     if config.cross_fit_folds and unseen_batches and can_cross_fit_batches(y, config, batches):
         by_batch = cross_fit_batches(panel, y, n_labels, config, batches, evidence=evidence, **where)
         cross_fitted = by_batch.p
-    elif config.cross_fit_folds and by_machine:
-        cross_fitted = cross_fitted_machine(evidence, y)
     elif config.cross_fit_folds:
         seen = {"evidence": evidence, "found": found, "batches": batches}
         cross_fitted = cross_fit(panel, y, n_labels, config, **where, **seen)

@@ -19,6 +19,7 @@ from ._config import Config
 from ._em import Fit, GeneLevel
 from ._evidence import Evidence, for_folds, gather_evidence, n_refits, products_of
 from ._fit import fit
+from ._guard import machine_probabilities
 
 
 def cross_fit(
@@ -81,6 +82,8 @@ def cross_fit(
         seen, neighbors = evidence, found.neighbors
         if believes:
             seen, neighbors = gather_evidence(expression, shown, n_labels, config, **gathering), None
+        if config.labels_from == "genes":
+            return {"p": machine_probabilities(seen.gene_decisions[cells])}
         if p_sees_h or config.n_rounds:
             how = {"checkpoint": checkpoint, "fingerprint": kept.fingerprint}
         else:

@@ -56,7 +56,8 @@ def neighbors_mislead(evidence: Evidence, y: np.ndarray) -> bool:
     y
         Label codes, shape (N,); -1 where unlabelled. A label's only cell, which is never held out, does not count.
     """
-    held_out = _held_out(y)
+    held_out = np.flatnonzero(y >= 0)
+    held_out = held_out[np.bincount(y[held_out])[y[held_out]] > 1]
     gene, cell = (cost(part[held_out], y[held_out]) for part in (evidence.gene_decisions, evidence.cell_decisions))
     return cell + _SLACK > _WORSE * (gene + _SLACK)
 
@@ -74,16 +75,3 @@ def cost(decisions: np.ndarray, y: np.ndarray) -> float:
 def machine_probabilities(decisions: np.ndarray) -> np.ndarray:
     """What the machine says in place of p: decisions (N, C) -> float32 (N, C), rows sum to 1."""
     return softmax(LOGIT_SCALE * decisions, axis=1).astype(np.float32)
-
-
-def cross_fitted_machine(evidence: Evidence, y: np.ndarray) -> np.ndarray:
-    """The same of labelled cells without their labels, (N, C); NaN for others, and for a label's only cell."""
-    p, held_out = np.full(evidence.gene_decisions.shape, np.nan, dtype=np.float32), _held_out(y)
-    p[held_out] = machine_probabilities(evidence.gene_decisions[held_out])
-    return p
-
-
-def _held_out(y: np.ndarray) -> np.ndarray:
-    """The labelled cells that machines were without once: all but a label's only cell."""
-    labelled = np.flatnonzero(y >= 0)
-    return labelled[np.bincount(y[labelled])[y[labelled]] > 1]
