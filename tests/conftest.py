@@ -36,6 +36,7 @@ def fast(request: pytest.FixtureRequest) -> Config:
     """Enough training to run every step of the published method and of ours, not enough to learn much."""
     kind = {"paper": Config.paper, "default": Config}[request.param]
     return kind(
+        labels_from="p",
         n_top_genes=30,
         gene_width=8,
         width=8,
