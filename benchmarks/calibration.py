@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -89,15 +88,12 @@ def across(adata: anndata.AnnData, reference: str, query: str, seed: int, thread
     with settings.override(progress=False):
         found = annotate_cells(problem.counts[known], y, len(labels), Config(), seed=seed, **WHERE)
         trust, _ = trust_of(found, of_its_own=False, seed=seed)
-        model = model_of(found, adata.var_names, [str(label) for label in labels], trust=trust)
-        answers = []
-        for kind in (replace(model, trust=None), model):
-            predictor = Predictor(kind, np.ones(adata.n_vars, dtype=bool), **WHERE)
-            alone = predictor.inductive(problem.counts[problem.test]).p
-            answers.append((alone, predictor.transductive(problem.counts[problem.test], seed=seed)[0].p))
-    truth = np.searchsorted(labels, truth)
-    modes = zip(("inductive", "transductive"), *answers, strict=True)
-    return [figures("across", mode, truth, before, after, seed) for mode, before, after in modes]
+        model = model_of(found, adata.var_names, [str(label) for label in labels])  # it does not calibrate
+        predictor, query = Predictor(model, np.ones(adata.n_vars, dtype=bool), **WHERE), problem.counts[problem.test]
+        answers = {"inductive": predictor.inductive(query).p}
+        answers["transductive"] = predictor.transductive(query, seed=seed)[0].p
+    truth, apply = np.searchsorted(labels, truth), trust.calibration.apply
+    return [figures("across", mode, truth, p, apply(p), seed) for mode, p in answers.items()]
 
 
 def figures(

@@ -353,7 +353,7 @@ def tables(rows: list[dict[str, object]]) -> str:
 
 def is_variant(method: str) -> bool:
     """Whether it is scbignn with or without something, and not a method by itself."""
-    return method.startswith(f"{OURS} ") or method.startswith(f"{OURS},")
+    return method.startswith((f"{OURS} ", f"{OURS},"))
 
 
 def ablation_tables(rows: list[dict[str, object]]) -> str:

@@ -61,9 +61,8 @@ def attention_of_pairs(gene_gnn: GeneGNN, tokens: Tokens, x: sp.csr_matrix) -> P
         return sums
     for _, bucket in buckets_of(tokens):
         layers = gene_gnn.attention(bucket)
-        attention = (
-            sum(layer.mean(1) for layer in layers) / len(layers)
-        ).double()  # (b, T, T), to be summed over cells
+        mean = sum(layer.mean(1) for layer in layers) / len(layers)
+        attention = mean.double()  # (b, T, T); sums over cells are in double
         attention.masked_fill_(~bucket.expressed[:, :, None], 0)
         pair = (bucket.genes[:, :, None] * n_genes + bucket.genes[:, None, :]).flatten()
         sums.total.view(-1).index_add_(0, pair, attention.flatten())
