@@ -21,20 +21,21 @@ def zinb_loss(counts: Tensor, mean: Tensor, dispersion: Tensor, dropout_logits: 
     dropout_logits
         (B, G), the logit of pi.
     """
-    shown = counts > 0
     none_of_nb = dispersion * (torch.log(dispersion) - torch.log(dispersion + mean))  # log of NB at 0
-    log_kept = F.logsigmoid(-dropout_logits)
-    at_zero = torch.logaddexp(F.logsigmoid(dropout_logits), log_kept + none_of_nb)
+    log_kept = -F.softplus(dropout_logits)
+    at_zero = torch.logaddexp(dropout_logits + log_kept, log_kept + none_of_nb)
     # Most counts are 0: gamma functions, which cost most, are computed for the others only.
-    y, mu, theta = counts[shown], mean[shown], dispersion[shown]
+    shown = counts.flatten().nonzero()[:, 0]
+    parts = (counts, mean, dispersion, none_of_nb, log_kept, at_zero)
+    y, mu, theta, none, kept, if_zero = (part.flatten()[shown] for part in parts)
     log_nb = (
         torch.lgamma(y + theta)
         - torch.lgamma(theta)
         - torch.lgamma(y + 1)
-        + none_of_nb[shown]
+        + none
         + y * (torch.log(mu) - torch.log(theta + mu))
     )
-    return -(at_zero[~shown].sum() + (log_kept[shown] + log_nb).sum()) / counts.numel()
+    return -(at_zero.sum() + (kept + log_nb - if_zero).sum()) / counts.numel()
 
 
 def soft_assignment(z: Tensor, centers: Tensor, scale: Tensor | float) -> Tensor:

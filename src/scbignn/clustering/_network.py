@@ -85,7 +85,8 @@ def train_network(
     noise = torch.Generator(device).manual_seed(seed + 2)
     network = BGFormer(config, n_genes, token_count(config, n_clusters), init=init, noise=noise).to(device)
     run = _Run(network, counts, scores, config, draws, noise, device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True, **rates)
     centers, scale = None, 1.0
     labels = np.full(n, -1)
     history: list[dict[str, Any]] = []
