@@ -37,7 +37,11 @@ N_LABELS = 20
 #: Without what else a run does: only the gene level is trained here.
 _ONLY_Q = {"anchor": False, "cell_input": "genes", "graph_from": "h"}
 _SHORT = {"n_top_genes": N_GENES, "pretrain_epochs": 2, "pretrain_updates": 1}
-NETWORKS = {"default": Config(**_ONLY_Q, **_SHORT), "published": Config.paper(**_SHORT)}
+NETWORKS = {
+    "default": Config(**_ONLY_Q, **_SHORT),
+    "default, batches of 256": Config(**_ONLY_Q, **_SHORT, batch_size=256),
+    "published": Config.paper(**_SHORT),
+}
 
 
 def main() -> None:

@@ -33,10 +33,17 @@ def quiet():
 def test_every_place_is_of_one_process_and_all_do_as_much(size, n):
     costs = np.sort(np.random.default_rng(0).integers(0, 500, n)) ** 2
     shares = [Ranks(rank, size).share(costs) for rank in range(size)]
-    np.testing.assert_array_equal(np.concatenate(shares), np.arange(n))  # one run of places after another
+    np.testing.assert_array_equal(np.sort(np.concatenate(shares)), np.arange(n))
     work = [costs[share].sum() for share in shares]
     if n:
-        assert max(work) <= costs.sum() / size + costs.max()
+        assert max(work) <= costs.sum() / size + 2 * costs.max()
+
+
+def test_every_process_has_short_ones_and_long_ones():
+    costs = np.arange(1.0, 401)
+    shares = [Ranks(rank, 3).share(costs) for rank in range(3)]
+    middle = np.searchsorted(costs.cumsum(), costs.sum() / 2)
+    assert all(share.min() < middle < share.max() for share in shares)
 
 
 def test_places_that_cost_nothing_are_of_somebody():

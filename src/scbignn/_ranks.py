@@ -35,7 +35,10 @@ class Ranks:
         return self.rank == 0
 
     def share(self, costs: np.ndarray) -> np.ndarray:
-        """Places of what this process does, one run of them; every place is of one process, and all do as much.
+        """Places of what this process does; every place is of one process, and all do as much.
+
+        Of 2R runs that cost the same, process r of R does the r-th and the r-th from the end, so that all have short ones
+        and long ones: these differ in what share of their time is spent before :meth:`assemble`, where all wait.
 
         Parameters
         ----------
@@ -43,8 +46,9 @@ class Ranks:
             What each place costs, in an order in which neighbours are best done together, shape (n,).
         """
         middles = costs.cumsum() - costs / 2
-        owner = middles * self.size / max(costs.sum(), np.finfo(np.float64).tiny)
-        return np.flatnonzero(np.minimum(owner.astype(np.int64), self.size - 1) == self.rank)
+        run = middles * 2 * self.size / max(costs.sum(), np.finfo(np.float64).tiny)
+        run = np.minimum(run.astype(np.int64), 2 * self.size - 1)
+        return np.flatnonzero(np.minimum(run, 2 * self.size - 1 - run) == self.rank)
 
     def assemble(self, part: Tensor, places: np.ndarray, n: int) -> Tensor:
         """All n rows, of which each process has computed those at its places: (m, d) -> (n, d), with gradient."""
