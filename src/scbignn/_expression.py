@@ -45,7 +45,10 @@ class NormalizedRows:
         return normalized(self._source[rows], self._target_sum, unit=self._unit)
 
     def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
-        return np.concatenate([x @ matrix for x in chunks(self)])
+        found = np.empty((self.shape[0], matrix.shape[1]), dtype=np.result_type(np.float32, matrix))
+        for start in range(0, len(found), CHUNK_ROWS):
+            found[start : start + CHUNK_ROWS] = self[start : start + CHUNK_ROWS] @ matrix
+        return found
 
 
 def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
@@ -59,7 +62,17 @@ def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
 
 def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:
     """Some columns of all rows, in memory, (N, len(genes))."""
-    return sp.csr_matrix(sp.vstack([part[:, genes] for part in chunks(x)], format="csr"))
+    if sp.issparse(x):
+        return sp.csr_matrix(x[:, genes])
+    lengths, indices, data = [], [], []
+    for part in chunks(x):
+        part = part[:, genes]
+        for found, own in ((lengths, np.diff(part.indptr)), (indices, part.indices), (data, part.data)):
+            found.append(own)
+    starts = np.concatenate([[0], np.concatenate(lengths).cumsum(dtype=np.int64)])
+    for found in (indices, data):  # one after the other, so that only one is in memory twice
+        found[:] = [np.concatenate(found)]
+    return sp.csr_matrix((data[0], indices[0], starts), shape=(x.shape[0], len(genes)))
 
 
 def product(x: sp.csr_matrix | Rows, rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:

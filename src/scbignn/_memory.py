@@ -179,9 +179,9 @@ def _width(config: annotation.Config, n_labels: int, n_features: int) -> float:
 
 def _search(n: int, k: int, dims: int) -> float:
     """Of a search of k neighbours among n points."""
-    candidates = 8.0 * n * CANDIDATES * k
+    found = 12.0 * n * k
     compared = 8.0 * min(n, BLOCK_ROWS) * CANDIDATES * k * dims
-    return 4 * min(BLOCK_ENTRIES, float(n) ** 2) + candidates + compared + 12.0 * n * dims
+    return 4 * min(BLOCK_ENTRIES, float(n) ** 2) + found + compared + 12.0 * n * dims
 
 
 def _activations(length: float, config: annotation.Config) -> float:

@@ -139,8 +139,8 @@ def test_approximate_search(approximate, caplog):
 
 def test_approximate_search_misses_little_where_it_prunes(approximate):
     points = torch.from_numpy(clustered(1200))
-    indices = _knn._inverted_file(points, 10, 0, n_probe=20)  # of 69 lists
-    assert recall(points.numpy(), Neighbors(indices.numpy(), None)) >= 0.95
+    indices, distances = _knn._inverted_file(points, 10, 0, n_probe=20)  # of 69 lists
+    assert recall(points.numpy(), Neighbors(indices.numpy(), distances.numpy())) >= 0.95
 
 
 def test_approximate_search_is_repeatable(approximate):
@@ -158,22 +158,24 @@ def test_approximate_search_leaves_the_global_generator_alone(approximate):
 
 
 def test_seed_reaches_the_centroids():
-    points = torch.from_numpy(clustered(300))
-    first, second = (_knn._inverted_file(points, 10, seed, n_probe=2).sort(1).values for seed in (0, 1))
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32))
+    first, second = (_knn._inverted_file(points, 5, seed, n_probe=4)[0] for seed in (0, 1))
     assert not torch.equal(first, second)
 
 
 def test_lists_with_too_few_candidates_look_everywhere():
     points = torch.from_numpy(clustered(60))
-    indices = _knn._inverted_file(points, 40, 0, n_probe=1).numpy()
+    indices = _knn._inverted_file(points, 40, 0, n_probe=1)[0].numpy()
     np.testing.assert_array_equal(np.sort(indices), np.sort(reference.neighbors(points.numpy(), 40)))
 
 
 def test_low_recall_warns_once(monkeypatch, caplog):
     points = clustered(80)
-    wrong = torch.from_numpy(np.argsort(-reference.distances(points), axis=1)[:, 1:4].copy())  # [0] is the point itself
+    truth = reference.distances(points)
+    wrong = np.argsort(-truth, axis=1)[:, :3]  # the farthest
+    found = (torch.from_numpy(part.copy()) for part in (wrong, np.take_along_axis(truth, wrong, 1).astype(np.float32)))
     monkeypatch.setattr(_knn, "EXACT_LIMIT", 10)
-    monkeypatch.setattr(_knn, "_inverted_file", lambda *_: wrong)
+    monkeypatch.setattr(_knn, "_inverted_file", lambda *_: tuple(found))
     nearest_neighbors(points, 3, device=CPU)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

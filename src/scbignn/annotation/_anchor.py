@@ -62,10 +62,11 @@ class Linear(NamedTuple):
     def __call__(self, x: sp.csr_matrix | Rows, beside: Features | None = None) -> np.ndarray:
         """Decisions about cells, (N, M) -> (N, C) float32; with (N, F) dense features `beside` them, M + F weights."""
         n_genes = x.shape[1]
-        found = x @ self.weights[:, :n_genes].T + self.bias
+        found = np.asarray(x @ self.weights[:, :n_genes].T, dtype=np.float32)
+        found += self.bias
         if beside is not None:
-            found = found + beside @ self.weights[:, n_genes:].T
-        return np.asarray(found, dtype=np.float32)
+            found += beside @ self.weights[:, n_genes:].T
+        return found
 
 
 @dataclass(frozen=True)
@@ -179,15 +180,18 @@ def fit_anchor(
         machines: _Machines = _Together(cells, (products or InnerProducts(x)).among(everyone))
     else:
         machines = _OneByOne(cells, _TOLERANCE if believed is None else _REFIT_TOLERANCE)
+    fold, of_cells = cells.fold, cells.y
+    del cells  # their features are held by the machines
 
-    held_out = cells.fold >= 0
+    held_out = fold >= 0
     found = {penalty: machines.held_out(penalty) for penalty in penalties} if held_out.any() else {}
 
     def accuracy(penalty: float) -> float:
-        return np.mean(found[penalty][held_out].argmax(1) == cells.y[held_out])
+        return np.mean(found[penalty][held_out].argmax(1) == of_cells[held_out])
 
     best = max(found, key=accuracy, default=penalties[len(penalties) // 2])
     machine = machines.of_all(best)
+    del machines
     decisions = machine(x, beside)
     if found:
         decisions[everyone[held_out]] = found[best][held_out]
@@ -324,16 +328,15 @@ class _OneByOne:
     """One call of scikit-learn a fold and penalty; mini-batches where cells are very many."""
 
     def __init__(self, cells: _Cells, tolerance: float) -> None:
-        features = cells.x
         if cells.beside is not None:
-            features = sp.hstack([features, sp.csr_matrix(cells.beside)]).tocsr()
-        self._cells, self._features, self._tolerance = cells, features, tolerance
+            cells = cells._replace(x=sp.hstack([cells.x, sp.csr_matrix(cells.beside)]).tocsr(), beside=None)
+        self._cells, self._tolerance = cells, tolerance
 
     def held_out(self, penalty: float) -> np.ndarray:
         fold = self._cells.fold
         found = np.empty((len(fold), self._cells.n_labels), dtype=np.float32)
         for number in np.unique(fold[fold >= 0]):
-            found[fold == number] = self._trained(fold != number, penalty)(self._features[fold == number])
+            found[fold == number] = self._trained(fold != number, penalty)(self._cells.x[fold == number])
         return found
 
     def of_all(self, penalty: float) -> Linear:
@@ -346,7 +349,8 @@ class _OneByOne:
             machine = SGDClassifier(loss="hinge", alpha=alpha, average=True, random_state=0)
         else:
             machine = LinearSVC(C=penalty, tol=self._tolerance, random_state=0)
-        machine.fit(self._features[members], cells.y[members], sample_weight=cells.weights[members])
+        x = cells.x if members.all() else cells.x[members]
+        machine.fit(x, cells.y[members], sample_weight=cells.weights[members])
         rows = (machine.coef_, 0), (machine.intercept_[:, None], -1)
         weights, bias = (_of_all_labels(part, machine.classes_, cells.n_labels, other) for part, other in rows)
         return Linear(weights, bias[:, 0])

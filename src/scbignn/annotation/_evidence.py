@@ -236,9 +236,12 @@ def neighbor_points(components: np.ndarray, decisions: np.ndarray) -> np.ndarray
 
 def _directions(components: np.ndarray, decisions: np.ndarray, center: np.ndarray) -> np.ndarray:
     n_components = components.shape[1]
-    parts = components - center[:n_components], decisions - center[n_components:]
-    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
-    return np.hstack([part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True)])
+    found = np.empty((len(components), len(center)), dtype=np.result_type(components, decisions, center))
+    for place, part in ((slice(n_components), components), (slice(n_components, None), decisions)):
+        direction = found[:, place]
+        np.subtract(part, center[place], out=direction)
+        direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+    return found
 
 
 def principal(
@@ -258,7 +261,7 @@ def principal(
         drawn = np.random.default_rng(seed).choice(n_cells, DECOMPOSED_CELLS, replace=False)
         drawn = np.sort(drawn if rows is None else rows[drawn])
         _, _, right = randomized_svd(x[drawn], n_components, n_iter=3, random_state=seed)
-        scores = product(x, np.arange(n_cells) if rows is None else rows, right.T)
+        scores = x @ right.T if rows is None else product(x, rows, right.T)
     center = scores.mean(0)
     scores -= center
     return tuple(part.astype(np.float32, copy=False) for part in (scores, right.T, center))
@@ -266,6 +269,11 @@ def principal(
 
 def mean_with_self(neighbors: Neighbors) -> sp.csr_matrix:
     """A: the mean over a cell and its neighbours, (N, N)."""
-    graph = neighbors.adjacency()
-    graph = graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)
-    return sp.csr_matrix(graph / (neighbors.indices.shape[1] + 1))
+    n, k = neighbors.indices.shape
+    index_type = np.int32 if n * (k + 1) < 2**31 else np.int64
+    members = np.empty((n, k + 1), dtype=index_type)
+    members[:, :k], members[:, k] = neighbors.indices, np.arange(n)
+    members.sort(axis=1)
+    starts = np.arange(0, n * (k + 1) + 1, k + 1, dtype=index_type)
+    weights = np.full(n * (k + 1), 1 / (k + 1), dtype=np.float32)
+    return sp.csr_matrix((weights, members.ravel(), starts), shape=(n, n))

@@ -95,16 +95,14 @@ def nearest_neighbors(
         raise ValueError(msg)
     x = _tensor(points, device)
     x = x - x.mean(0)
-    everyone = torch.arange(n, device=device)
+    is_exact = transformer is None and n <= (EXACT_LIMIT if device.type == "cpu" else EXACT_LIMIT_ACCELERATOR)
     if transformer is not None:
         indices, distances = _transformed(x, _ask(transformer, points, k, seed), k, type(transformer).__name__)
-        recall = _check_recall(x, distances, seed)
-        return Neighbors(indices.cpu().numpy(), distances.cpu().numpy(), recall)
-    n_candidates = min(CANDIDATES * k, n - 1)
-    exact = n <= (EXACT_LIMIT if device.type == "cpu" else EXACT_LIMIT_ACCELERATOR)
-    candidates = _exact(x, everyone, n_candidates) if exact else _inverted_file(x, n_candidates, seed)
-    indices, distances = _nearest(x, everyone, candidates, k)
-    recall = None if exact else _check_recall(x, distances, seed)
+    elif is_exact:
+        indices, distances = _exact(x, torch.arange(n, device=device), k)
+    else:
+        indices, distances = _inverted_file(x, k, seed)
+    recall = None if is_exact else _check_recall(x, distances, seed)
     return Neighbors(indices.cpu().numpy(), distances.cpu().numpy(), recall)
 
 
@@ -145,21 +143,26 @@ def _tensor(points: np.ndarray, device: torch.device) -> Tensor:
     return torch.as_tensor(np.ascontiguousarray(points, dtype=np.float32), device=device)
 
 
-def _exact(x: Tensor, rows: Tensor, k: int) -> Tensor:
-    """Indices (len(rows), k) of the nearest points, unordered, in blocks of bounded memory."""
-    squares = x.square().sum(1)
-    blocks = []
-    for block in rows.split(max(1, BLOCK_ENTRIES // len(x))):
-        scores = torch.addmm(squares[None], x[block], x.T, alpha=-2)  # squared distance less the row's own constant
-        scores[torch.arange(len(block), device=x.device), block] = torch.inf
-        blocks.append(scores.topk(k, dim=1, largest=False, sorted=False).indices)
-    return torch.cat(blocks)
+def _exact(x: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest other points of the given rows and their distances, (len(rows), k) each, in blocks of bounded memory."""
+    squares, n_candidates = x.square().sum(1), min(CANDIDATES * k, len(x) - 1)
+    indices, distances = rows.new_empty(len(rows), k), x.new_empty(len(rows), k)
+    size = min(BLOCK_ROWS, max(1, BLOCK_ENTRIES // len(x)))
+    for start in range(0, len(rows), size):
+        places = slice(start, start + size)
+        own = rows[places]
+        block = x[own]
+        scores = torch.addmm(squares[None], block, x.T, alpha=-2)  # squared distance less the row's own constant
+        scores[torch.arange(len(own), device=x.device), own] = torch.inf
+        candidates = scores.topk(n_candidates, dim=1, largest=False, sorted=False).indices
+        indices[places], distances[places] = _among_candidates(block, x, candidates, k)
+    return indices, distances
 
 
-def _inverted_file(x: Tensor, k: int, seed: int, *, n_probe: int = 32, n_iterations: int = 5) -> Tensor:
-    """Approximate indices (n, k): each point looks only into the `n_probe` lists nearest to its own centroid."""
+def _inverted_file(x: Tensor, k: int, seed: int, *, n_probe: int = 32, n_iterations: int = 5) -> tuple[Tensor, Tensor]:
+    """Approximately the same, of all points: each looks only into the `n_probe` lists nearest to its own centroid."""
     n, device = len(x), x.device
-    n_lists = int(2 * math.sqrt(n))
+    n_lists, n_candidates = int(2 * math.sqrt(n)), min(CANDIDATES * k, n - 1)
     generator = torch.Generator().manual_seed(seed)
     sample = x[torch.randperm(n, generator=generator)[: 40 * n_lists].to(device)]
     centroids = sample[:n_lists].clone()
@@ -176,17 +179,19 @@ def _inverted_file(x: Tensor, k: int, seed: int, *, n_probe: int = 32, n_iterati
     probes = torch.cdist(centroids, centroids).topk(min(n_probe, n_lists), dim=1, largest=False).indices.tolist()
 
     squares = x.square().sum(1)
-    found = torch.empty(n, k, dtype=torch.int64, device=device)
+    indices, distances = order.new_empty(n, k), x.new_empty(n, k)
     for own, near in zip(lists, probes, strict=True):
         candidates = torch.cat([lists[j] for j in near])
-        if len(candidates) <= k:
+        if len(candidates) <= n_candidates:
             candidates = torch.arange(n, device=device)
         points, norms = x[candidates], squares[candidates][None]
-        for rows in own.split(4096):
-            scores = torch.addmm(norms, x[rows], points.T, alpha=-2)
+        for rows in own.split(min(4096, max(1, BLOCK_ENTRIES // len(candidates)))):
+            block = x[rows]
+            scores = torch.addmm(norms, block, points.T, alpha=-2)
             scores.masked_fill_(rows[:, None] == candidates[None], torch.inf)
-            found[rows] = candidates[scores.topk(k, dim=1, largest=False, sorted=False).indices]
-    return found
+            best = candidates[scores.topk(n_candidates, dim=1, largest=False, sorted=False).indices]
+            indices[rows], distances[rows] = _among_candidates(block, x, best, k)
+    return indices, distances
 
 
 def _nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
@@ -259,7 +264,7 @@ def _check_recall(x: Tensor, distances: Tensor, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(x), generator=generator)[:_RECALL_SAMPLE].to(x.device)
     k = distances.shape[1]
-    _, truth = _nearest(x, rows, _exact(x, rows, min(CANDIDATES * k, len(x) - 1)), k)
+    _, truth = _exact(x, rows, k)
     recall = (distances[rows] <= (1 + _ROUNDING) * truth[:, -1:]).double().mean().item()
     if recall < _MIN_RECALL:
         logger.warning(
@@ -274,14 +279,8 @@ def _check_recall(x: Tensor, distances: Tensor, seed: int) -> float:
     return recall
 
 
-def _nearest(x: Tensor, rows: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest candidates of each row and their distances, by differences; ties go to the smaller index."""
-    blocks = zip(rows.split(BLOCK_ROWS), candidates.split(BLOCK_ROWS), strict=True)
-    indices, distances = zip(*(_among_candidates(x[block], x, some, k) for block, some in blocks), strict=True)
-    return torch.cat(indices), torch.cat(distances)
-
-
 def _among_candidates(queries: Tensor, x: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest candidates of each row and their distances, by differences; ties go to the smaller index."""
     ordered = candidates.sort(dim=1).values
     squared = (queries[:, None] - x[ordered]).square().sum(-1)
     squared, order = squared.sort(dim=1, stable=True)
