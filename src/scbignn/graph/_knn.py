@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 EXACT_LIMIT = 50_000
 #: On other devices the exact search stays affordable for longer.
 EXACT_LIMIT_ACCELERATOR = 1_000_000
-#: Distances that are in memory at a time, and rows whose candidates are compared at a time.
-BLOCK_ENTRIES, BLOCK_ROWS = 16_000_000, 16_384
+#: Distances that are in memory at a time, and the most rows that are looked at together.
+BLOCK_ENTRIES, BLOCK_ROWS = 16_000_000, 4096
 #: Candidates for each neighbour asked for. The search compares squares, which lose digits where clusters are tight and
 #: far apart; the nearest are then picked among the candidates by exact distances.
 CANDIDATES = 4
@@ -130,13 +130,18 @@ def nearest_among(queries: np.ndarray, points: np.ndarray, k: int, *, device: to
     x, asked = x - center, _tensor(queries, device) - center
     squares, n_candidates = x.square().sum(1), min(CANDIDATES * k, len(x))
     indices, distances = [], []
-    for block in asked.split(min(4096, max(1, BLOCK_ENTRIES // len(x)))):
+    for block in asked.split(_rows_together(len(x))):
         scores = torch.addmm(squares[None], block, x.T, alpha=-2)
         candidates = scores.topk(n_candidates, dim=1, largest=False, sorted=False).indices
         found = _among_candidates(block, x, candidates, k)
         indices.append(found[0])
         distances.append(found[1])
     return Neighbors(torch.cat(indices).cpu().numpy(), torch.cat(distances).cpu().numpy())
+
+
+def _rows_together(n_points: int) -> int:
+    """How many rows are compared with so many points at a time."""
+    return min(BLOCK_ROWS, max(1, BLOCK_ENTRIES // n_points))
 
 
 def _tensor(points: np.ndarray, device: torch.device) -> Tensor:
@@ -147,7 +152,7 @@ def _exact(x: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest other points of the given rows and their distances, (len(rows), k) each, in blocks of bounded memory."""
     squares, n_candidates = x.square().sum(1), min(CANDIDATES * k, len(x) - 1)
     indices, distances = rows.new_empty(len(rows), k), x.new_empty(len(rows), k)
-    size = min(BLOCK_ROWS, max(1, BLOCK_ENTRIES // len(x)))
+    size = _rows_together(len(x))
     for start in range(0, len(rows), size):
         places = slice(start, start + size)
         own = rows[places]
@@ -185,7 +190,7 @@ def _inverted_file(x: Tensor, k: int, seed: int, *, n_probe: int = 32, n_iterati
         if len(candidates) <= n_candidates:
             candidates = torch.arange(n, device=device)
         points, norms = x[candidates], squares[candidates][None]
-        for rows in own.split(min(4096, max(1, BLOCK_ENTRIES // len(candidates)))):
+        for rows in own.split(_rows_together(len(candidates))):
             block = x[rows]
             scores = torch.addmm(norms, block, points.T, alpha=-2)
             scores.masked_fill_(rows[:, None] == candidates[None], torch.inf)
