@@ -32,14 +32,14 @@ from scbignn.annotation._em import EM
 RESULTS = Path(__file__).parent / "results"
 N_GENES = 2000
 #: Genes that a cell expresses, and cells.
-SIZES = {160: 512, 500: 256}
+SIZES = {160: 512, 500: 512}
 N_LABELS = 20
 #: Without what else a run does: only the gene level is trained here.
 _ONLY_Q = {"anchor": False, "cell_input": "genes", "graph_from": "h"}
 _SHORT = {"n_top_genes": N_GENES, "pretrain_epochs": 2, "pretrain_updates": 1}
 NETWORKS = {
     "default": Config(**_ONLY_Q, **_SHORT),
-    "default, batches of 256": Config(**_ONLY_Q, **_SHORT, batch_size=256),
+    "default, batches of 512": Config(**_ONLY_Q, **_SHORT, batch_size=512),
     "published": Config.paper(**_SHORT),
 }
 
