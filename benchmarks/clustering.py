@@ -7,7 +7,8 @@
     python benchmarks/clustering.py --read RUN.json [RUN.json ...]
 
 Every method is given the number of labels as the number of clusters, but for Leiden at resolution 1. Every method runs in
-a process of its own, so that seconds and peak memory are its own too. Leiden needs igraph: pip install igraph.
+a process of its own, so that seconds and peak memory are its own too. Leiden needs igraph: pip install igraph. scVI needs
+its own environment: python benchmarks/set_up_rivals.py. Rivals on scVI's latent space share it, and each is charged with it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from _methods import _in_a_process
 from _runs import read, write
 from _tables import digits
 from pynndescent import PyNNDescentTransformer
+from rivals import scvi_latent
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -77,6 +79,8 @@ CALLED = {
     "leiden_scaled": "Leiden, resolution 1, genes scaled",
     "leiden_equal": "Leiden, equal number",
     "leiden_equal_scaled": "Leiden, equal number, genes scaled",
+    "leiden_scvi": "Leiden, resolution 1, scVI's latent space",
+    "leiden_equal_scvi": "Leiden, equal number, scVI's latent space",
 }
 FIGURES = ("ari", "nmi", "acc")
 #: Shares of cells that agree between two runs, and what a table calls them; the last is of earlier files.
@@ -107,8 +111,9 @@ def main() -> None:
             for seed in options.seeds:
                 for task in tasks(options):
                     found = _in_a_process(task, adata, seed, options.threads)
-                    rows += [{"set": name, "seed": seed, **row} for row in found]
-                    print(json.dumps(rows[-1]), flush=True)
+                    for row in found:
+                        rows.append({"set": name, "seed": seed, **row})
+                        print(json.dumps(rows[-1]), flush=True)
         print(tables(rows))
     if options.json:
         write(options.json, rows, [], threads=options.threads, config=OURS["scbignn"].to_dict())
@@ -147,31 +152,39 @@ def tasks(options: argparse.Namespace) -> list[Callable[..., list[dict[str, obje
         return [held_out]
     if options.few_labels:
         return [partial(few_labels, n_shown=options.few_labels)]
-    return [partial(scored, method=method) for method in options.methods]
+    on_scvi = [method for method in options.methods if method.endswith("_scvi")]
+    runs = [partial(scored, methods=[method]) for method in options.methods if method not in on_scvi]
+    return [*runs, partial(scored, methods=on_scvi)] if on_scvi else runs
 
 
-def scored(adata: anndata.AnnData, seed: int, threads: int, *, method: str) -> list[dict[str, object]]:
+def scored(adata: anndata.AnnData, seed: int, threads: int, *, methods: list[str]) -> list[dict[str, object]]:
     torch.set_num_threads(threads)
     truth = adata.obs["cell_type"].astype(str).astype("category").cat.codes.to_numpy()
     start = time.perf_counter()
-    found = labels(adata, method, len(np.unique(truth)), seed)
-    seconds = time.perf_counter() - start
-    return [
-        {
-            "method": method,
-            "ari": adjusted_rand_score(truth, found),
-            "nmi": normalized_mutual_info_score(truth, found),
-            "acc": float(np.mean(matched(found, truth) == truth)),
-            "n_clusters": len(np.unique(found)),
-            "n_labels": len(np.unique(truth)),
-            "seconds": seconds,
-            "peak_gb": peak(),
-        }
-    ]
+    shared = scvi_latent.latent(adata.X, seed) if any(method.endswith("_scvi") for method in methods) else None
+    before = time.perf_counter() - start
+    rows = []
+    for method in methods:
+        start = time.perf_counter()
+        found = labels(adata, method, len(np.unique(truth)), seed, latent=shared)
+        rows.append(
+            {
+                "method": method,
+                "ari": adjusted_rand_score(truth, found),
+                "nmi": normalized_mutual_info_score(truth, found),
+                "acc": float(np.mean(matched(found, truth) == truth)),
+                "n_clusters": len(np.unique(found)),
+                "n_labels": len(np.unique(truth)),
+                "seconds": before + time.perf_counter() - start,
+                "peak_gb": peak(),
+            }
+        )
+    return rows
 
 
 def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """GB, of this process or of one that it has started."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
 
 
 def matched(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -184,9 +197,13 @@ def matched(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return name[found]
 
 
-def labels(adata: anndata.AnnData, method: str, n_clusters: int, seed: int) -> np.ndarray:
+def labels(
+    adata: anndata.AnnData, method: str, n_clusters: int, seed: int, latent: np.ndarray | None = None
+) -> np.ndarray:
     if method in OURS:
         return ours(adata, n_clusters, OURS[method], seed)
+    if method.endswith("_scvi"):
+        return partition(latent, method.removesuffix("_scvi"), n_clusters, seed)
     scaled = method.endswith("_scaled")
     return partition(components(adata, seed, scaled=scaled), method.removesuffix("_scaled"), n_clusters, seed)
 
@@ -449,7 +466,7 @@ def score_table(rows: list[dict[str, object]]) -> str:
     head = ["method", *sets, "mean ARI", "mean NMI", "mean ACC", "mean rank", "seeds", "s", "GB"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     present = [method for method in CALLED if all(of(rows, method, name) for name in sets)]
-    at_number = [method for method in present if method not in ("leiden", "leiden_scaled")]
+    at_number = [method for method in present if method not in ("leiden", "leiden_scaled", "leiden_scvi")]
     means = {method: {name: average(rows, method, name, "ari") for name in sets} for method in present}
     for method in sorted(present, key=lambda method: -np.mean(list(means[method].values()))):
         cells = [f"{digits(means[method][name])} / {digits(average(rows, method, name, 'nmi'))}" for name in sets]

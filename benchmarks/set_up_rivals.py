@@ -1,4 +1,4 @@
-"""Set up the environment of CellTypist, singler, scANVI and RegDiffusion, in `benchmarks/.venv-rivals`.
+"""Set up the environment of CellTypist, singler, scVI, scANVI and RegDiffusion, in `benchmarks/.venv-rivals`.
 
     python benchmarks/set_up_rivals.py [PIP OPTION ...]
 

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from argparse import Namespace
 from dataclasses import replace
 
 import _gat
@@ -24,8 +26,8 @@ import stability
 import transfer
 import unseen_batches
 from anndata import AnnData
-from rivals import APART, NAMES, _apart, regdiffusion, rival
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from rivals import APART, NAMES, _apart, regdiffusion, rival, scvi_latent
+from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, f1_score
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,13 @@ def test_expression_arrives_as_it_was_sent(tmp_path):
     regdiffusion.write(tmp_path / "question.npz", x=x, seed=4, threads=2)
     there = regdiffusion.read(tmp_path / "question.npz")
     np.testing.assert_allclose(there.x, x, rtol=1e-6)
+    assert (there.seed, there.threads) == (4, 2)
+
+
+def test_counts_arrive_as_they_were_sent(problem, tmp_path):
+    scvi_latent.write(tmp_path / "question.npz", counts=problem[0].counts, seed=4, threads=2)
+    there = scvi_latent.read(tmp_path / "question.npz")
+    assert (there.counts != problem[0].counts).nnz == 0
     assert (there.seed, there.threads) == (4, 2)
 
 
@@ -386,11 +395,37 @@ def labelled_cells():
 def test_clusterers_find_three_types(labelled_cells, method, monkeypatch):
     before = labelled_cells.X.copy()
     monkeypatch.setattr(clustering, "N_PCS", 10)
-    (row,) = clustering.scored(labelled_cells, 0, 1, method=method)
+    (row,) = clustering.scored(labelled_cells, 0, 1, methods=[method])
     assert row["ari"] > 0.95
     assert row["acc"] > 0.98
     assert row["n_clusters"] == row["n_labels"] == 3
     assert (before != labelled_cells.X).nnz == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _apart.python_of(_apart.ENVIRONMENT).exists(), reason="needs benchmarks/set_up_rivals.py")
+def test_latent_variables_of_scvi_tell_three_types_apart(labelled_cells):
+    found = clustering.partition(scvi_latent.latent(labelled_cells.X, 0), "kmeans", 3, 0)
+    assert adjusted_rand_score(labelled_cells.obs["cell_type"], found) > 0.8
+
+
+def test_rivals_on_scvi_share_its_latent_space_and_are_charged_with_it(labelled_cells, monkeypatch):
+    asked = []
+
+    def latent(counts, seed):
+        asked.append((counts.shape, seed))
+        time.sleep(0.2)
+        return np.eye(3)[labelled_cells.obs["cell_type"]]
+
+    monkeypatch.setattr(scvi_latent, "latent", latent)
+    monkeypatch.setattr(clustering, "partition", lambda points, kind, n_clusters, seed: points.argmax(1))
+    asking = Namespace(estimate=False, held_out=False, few_labels=None)
+    asking.methods = ["leiden_scvi", "kmeans", "leiden_equal_scvi"]
+    _, task = clustering.tasks(asking)
+    rows = task(labelled_cells, 3, 1)
+    assert asked == [(labelled_cells.shape, 3)]
+    assert [row["method"] for row in rows] == ["leiden_scvi", "leiden_equal_scvi"]
+    assert all(row["seconds"] > 0.2 and row["ari"] == 1 for row in rows)
 
 
 def test_clusters_are_matched_one_to_one():

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -82,20 +82,27 @@ def versions() -> dict[str, str]:
 
 def write(file: Path, problem, threads: int) -> None:
     """The problem, as `read` gives it back."""
-    counts = problem.counts.tocsr()
-    parts = {"data": counts.data, "indices": counts.indices, "indptr": counts.indptr, "shape": counts.shape}
-    if problem.batch is not None:
-        parts["batch"] = problem.batch
     given = {"y": problem.y, "n_labels": problem.n_labels, "seed": problem.seed, "test": problem.test}
-    np.savez(file, **parts, **given, threads=threads)
+    if problem.batch is not None:
+        given["batch"] = problem.batch
+    np.savez(file, **parts(problem.counts), **given, threads=threads)
 
 
 def read(file: Path) -> Given:
-    with np.load(file) as parts:
-        counts = sp.csr_matrix((parts["data"], parts["indices"], parts["indptr"]), parts["shape"])
-        numbers = {name: int(parts[name]) for name in ("n_labels", "seed", "threads")}
-        batch = parts.get("batch")
-        return Given(counts, y=parts["y"], test=parts["test"], batch=batch, **numbers)
+    with np.load(file) as given:
+        numbers = {name: int(given[name]) for name in ("n_labels", "seed", "threads")}
+        return Given(whole(given), y=given["y"], test=given["test"], batch=given.get("batch"), **numbers)
+
+
+def parts(counts: sp.spmatrix) -> dict[str, np.ndarray]:
+    """Counts as arrays by name, for `whole`."""
+    counts = counts.tocsr()
+    return {"data": counts.data, "indices": counts.indices, "indptr": counts.indptr, "shape": counts.shape}
+
+
+def whole(parts: Mapping[str, np.ndarray]) -> sp.csr_matrix:
+    """Counts again, of their arrays."""
+    return sp.csr_matrix((parts["data"], parts["indices"], parts["indptr"]), parts["shape"])
 
 
 def names(given: Given) -> np.ndarray:

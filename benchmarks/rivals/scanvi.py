@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import _apart
+from .scvi_latent import variable_genes
 
 MODE = "transductive"
-N_GENES = 2000
 
 
 def predict(problem) -> np.ndarray:
@@ -23,7 +23,6 @@ def predict(problem) -> np.ndarray:
 def answer(given: _apart.Given) -> np.ndarray:
     import anndata
     import pandas as pd
-    import scanpy as sc
     import scvi
     import torch
 
@@ -34,10 +33,7 @@ def answer(given: _apart.Given) -> np.ndarray:
     if given.batch is not None:
         batch, obs["batch"] = "batch", given.batch.astype(str)
     adata = anndata.AnnData(given.counts, obs, pd.DataFrame(index=_apart.genes(given)))
-    if adata.n_vars > N_GENES:
-        sc.pp.filter_genes(adata, min_counts=3)
-        sc.pp.highly_variable_genes(adata, n_top_genes=N_GENES, flavor="seurat_v3", batch_key=batch, subset=True)
-        adata = adata.copy()
+    adata = variable_genes(adata, batch)
     quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
     scvi.model.SCVI.setup_anndata(adata, batch_key=batch)
     first = scvi.model.SCVI(adata, n_layers=2, n_latent=30, gene_likelihood="nb")
