@@ -59,6 +59,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, in the kernel
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the gallery's data are so small that threads would only wait
 
 # -- The API ----------------------------------------------------------------------------------------------------------
 
