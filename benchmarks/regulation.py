@@ -52,7 +52,7 @@ from scbignn.regulation import (
     train_of,
 )
 from scbignn.regulation._config import POOLINGS
-from scbignn.regulation._links import average
+from scbignn.regulation._links import combine
 
 #: Expression file and network folder.
 SETS = {
@@ -204,8 +204,8 @@ def run(
         if learns:
             found |= {f"member: {member}": values for member, values in ours.members.items()}
             for member in ours.members:
-                others = [values for name, values in ours.members.items() if name != member]
-                found[f"scbignn without {member}"] = average(others)
+                others = {name: values for name, values in ours.members.items() if name != member}
+                found[f"scbignn without {member}"] = combine(others, ours.tree_share)
     if learns and "ablation" in methods:
         timed("scbignn without the degree offset", lambda: links(Config(offset=False)).logits)
         timed("scbignn without expression", lambda: links(Config(), without_expression(genes)).logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +21,18 @@ from ._splits import Split, inner_folds
 
 #: Log-odds stay within this before they are averaged.
 _MAX_LOGIT = 8.0
+LINEAR = ("ridge", "slopes")
+#: What boosted trees may count of what they and the linear members say together.
+_TREE_SHARES = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
+#: Training pairs that are enough to choose among them.
+_ENOUGH_PAIRS = 20_000
 
 
 class Links(NamedTuple):
     """Log-odds of every pair, (n_tfs, n_genes) float64."""
 
     logits: np.ndarray
-    """The mean of the members."""
+    """What the members say together."""
     degree: np.ndarray
     """The degree baseline."""
     network: np.ndarray
@@ -36,8 +41,10 @@ class Links(NamedTuple):
     """The same with expression: the two differ by nothing else."""
     members: dict[str, np.ndarray]
     """What is averaged."""
+    tree_share: float
+    """See :func:`combine`."""
     history: list[dict[str, object]]
-    """A row a choice or epoch: `member`, and what there is of `penalty`, `auprc`, `epoch`, `loss`."""
+    """A row a choice or epoch: `member`, and what there is of `penalty`, `share`, `auprc`, `epoch`, `loss`."""
 
 
 class _Training(NamedTuple):
@@ -64,7 +71,7 @@ class _Member(NamedTuple):
     logits: np.ndarray
     """(n_tfs, n_genes) of every pair."""
     out_of_fold: np.ndarray
-    """(n,) of the training pairs, each by a fit without its fold."""
+    """(n,) of the training pairs, each by a fit without its fold; NaN where there was none."""
 
 
 class _Seen(NamedTuple):
@@ -149,18 +156,25 @@ def score_links(
     history += [{"member": "network", **row} for row in network.tried]
     history += [{"member": "ridge", **row} for row in ridge.tried]
     about = np.column_stack([genes.statistics, genes.vectors])
-    members = {}
+    members, tree_share = {}, _TREE_SHARES[0]
+    linear = []
     held_out_tfs = split in ("tf", "both") and config.offset
     if held_out_tfs or "ridge" in config.members:
         members["ridge"] = ridge.member.logits
+        linear.append(ridge.member)
     if "slopes" in config.members and not held_out_tfs:
         slopes = _slopes(about, pairs, ridge.member, config)
         members["slopes"] = slopes.member.logits
+        linear.append(slopes.member)
         history += [{"member": "slopes", **row} for row in slopes.tried]
     if "trees" in config.members and not held_out_tfs:
         x = np.column_stack([baseline.out_of_fold, everything])
         x_all = np.concatenate([final.offset[:, :, None], everything_final], axis=-1)
-        members["trees"] = _trees(x, pairs.y, x_all, config, int(rng.integers(2**31)))
+        trees = _trees(x, x_all, pairs, config, int(rng.integers(2**31)), held_out=bool(linear))
+        members["trees"] = trees.logits
+        if linear:
+            tree_share, tried = _best_share(linear, trees, pairs)
+            history += [{"member": "trees", **row} for row in tried]
     if "gnn" in config.members and not held_out_tfs:
         start = _halfway(baseline, ridge.member) if config.offset else baseline
         members["gnn"], epochs = fit_gnn(
@@ -180,13 +194,34 @@ def score_links(
             cells=genes.cells,
         )
         history += [{"member": "gnn", **epoch} for epoch in epochs]
-    logits = average(members.values())
-    return Links(logits, final.degree, network.member.logits, ridge.member.logits, members, history)
+    logits = combine(members, tree_share)
+    return Links(logits, final.degree, network.member.logits, ridge.member.logits, members, tree_share, history)
 
 
-def average(members: Iterable[np.ndarray]) -> np.ndarray:
-    """The mean of log-odds, none of which may be so sure that it decides alone."""
-    return np.mean([np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members], axis=0)
+def combine(members: Mapping[str, np.ndarray], tree_share: float) -> np.ndarray:
+    """The mean of log-odds by name, where trees count `tree_share` of what they and linear members count together."""
+    linear = [name for name in LINEAR if name in members]
+    weights = dict.fromkeys(members, 1.0)
+    if linear and "trees" in members:
+        together = len(linear) + 1
+        weights |= dict.fromkeys(linear, together * (1 - tree_share) / len(linear)) | {"trees": together * tree_share}
+    return np.average([_clip(part) for part in members.values()], axis=0, weights=list(weights.values()))
+
+
+def _clip(logits: np.ndarray) -> np.ndarray:
+    """So that no member is so sure that it decides alone."""
+    return np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
+
+
+def _best_share(linear: list[_Member], trees: _Member, pairs: _Training) -> tuple[float, list[dict[str, float]]]:
+    """The share of trees with the highest average precision in hidden folds, of equals the smallest; all scores."""
+    known = np.isfinite(trees.out_of_fold)
+    pairs = _Training(*(part[known] for part in pairs))
+    of_linear = np.mean([_clip(member.out_of_fold[known]) for member in linear], axis=0)
+    of_trees = _clip(trees.out_of_fold[known])
+    scores = [pairs.score((1 - share) * of_linear + share * of_trees) for share in _TREE_SHARES]
+    tried = [{"share": share, "auprc": score} for share, score in zip(_TREE_SHARES, scores, strict=True)]
+    return _TREE_SHARES[int(np.argmax(scores))], tried
 
 
 def _halfway(one: _Member, other: _Member) -> _Member:
@@ -270,17 +305,32 @@ def _best_penalty(
     return best, best_logits, tried
 
 
-def _trees(x: np.ndarray, y: np.ndarray, x_all: np.ndarray, config: Config, seed: int) -> np.ndarray:
-    """Boosted trees on the offset and all features; log-odds of all pairs."""
-    if y.min() == y.max():
-        return x_all[:, :, 0]
-    model = HistGradientBoostingClassifier(
-        max_iter=config.n_trees,
-        learning_rate=config.tree_learning_rate,
-        max_leaf_nodes=config.max_leaves,
-        min_samples_leaf=config.min_leaf,
-        l2_regularization=10.0,
-        early_stopping=False,
-        random_state=seed,
-    ).fit(x, y)
-    return model.decision_function(x_all.reshape(-1, x_all.shape[-1])).reshape(x_all.shape[:2])
+def _trees(x: np.ndarray, x_all: np.ndarray, pairs: _Training, config: Config, seed: int, *, held_out: bool) -> _Member:
+    """Boosted trees on the offset and all features, (n, 1 + F) of training pairs and (n_tfs, n_genes, 1 + F) of all.
+
+    With `held_out`, training pairs too are scored, by trees that did not see their fold: as many folds as give enough.
+    """
+
+    def scores(inside: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        y = pairs.y[inside]
+        if y.min() == y.max():
+            return asked[:, 0]
+        model = HistGradientBoostingClassifier(
+            max_iter=config.n_trees,
+            learning_rate=config.tree_learning_rate,
+            max_leaf_nodes=config.max_leaves,
+            min_samples_leaf=config.min_leaf,
+            l2_regularization=10.0,
+            early_stopping=False,
+            random_state=seed,
+        )
+        return model.fit(x[inside], y).decision_function(asked)
+
+    out_of_fold = np.full(len(x), np.nan)
+    for number in np.unique(pairs.fold) if held_out else ():
+        if np.isfinite(out_of_fold).sum() >= _ENOUGH_PAIRS:
+            break
+        asked = pairs.fold == number
+        out_of_fold[asked] = scores(~asked, x[asked])
+    everywhere = scores(np.ones(len(x), dtype=bool), x_all.reshape(-1, x_all.shape[-1]))
+    return _Member(everywhere.reshape(x_all.shape[:2]), out_of_fold)
