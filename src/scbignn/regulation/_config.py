@@ -22,7 +22,8 @@ LAYERS = get_args(Layer)
 class Config:
     """Settings of `scbignn.tl.infer_grn`.
 
-    The default is what scored best: a degree baseline, and four corrections of it that are averaged. :meth:`paper` is the
+    The default is what scored best: a degree baseline, and the mean of four corrections of it, among which hidden folds say
+    what trees count. :meth:`paper` is the
     part of scTransNet (arXiv 2407.18181) that is built here: gene vectors, a graph neural network, a joint head.
     """
 

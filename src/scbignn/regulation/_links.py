@@ -21,7 +21,7 @@ from ._splits import Split, inner_folds
 
 #: Log-odds stay within this before they are averaged.
 _MAX_LOGIT = 8.0
-LINEAR = ("ridge", "slopes")
+_LINEAR = ("ridge", "slopes")
 #: What boosted trees may count of what they and the linear members say together.
 _TREE_SHARES = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 #: Training pairs that are enough to choose among them.
@@ -156,8 +156,9 @@ def score_links(
     history += [{"member": "network", **row} for row in network.tried]
     history += [{"member": "ridge", **row} for row in ridge.tried]
     about = np.column_stack([genes.statistics, genes.vectors])
-    members, tree_share = {}, _TREE_SHARES[0]
-    linear = []
+    members: dict[str, np.ndarray] = {}
+    linear: list[_Member] = []
+    tree_share = _TREE_SHARES[0]
     held_out_tfs = split in ("tf", "both") and config.offset
     if held_out_tfs or "ridge" in config.members:
         members["ridge"] = ridge.member.logits
@@ -200,7 +201,7 @@ def score_links(
 
 def combine(members: Mapping[str, np.ndarray], tree_share: float) -> np.ndarray:
     """The mean of log-odds by name, where trees count `tree_share` of what they and linear members count together."""
-    linear = [name for name in LINEAR if name in members]
+    linear = [name for name in _LINEAR if name in members]
     weights = dict.fromkeys(members, 1.0)
     if linear and "trees" in members:
         together = len(linear) + 1
@@ -215,10 +216,10 @@ def _clip(logits: np.ndarray) -> np.ndarray:
 
 def _best_share(linear: list[_Member], trees: _Member, pairs: _Training) -> tuple[float, list[dict[str, float]]]:
     """The share of trees with the highest average precision in hidden folds, of equals the smallest; all scores."""
-    known = np.isfinite(trees.out_of_fold)
-    pairs = _Training(*(part[known] for part in pairs))
-    of_linear = np.mean([_clip(member.out_of_fold[known]) for member in linear], axis=0)
-    of_trees = _clip(trees.out_of_fold[known])
+    scored = np.isfinite(trees.out_of_fold)
+    pairs = _Training(*(part[scored] for part in pairs))
+    of_linear = np.mean([_clip(member.out_of_fold[scored]) for member in linear], axis=0)
+    of_trees = _clip(trees.out_of_fold[scored])
     scores = [pairs.score((1 - share) * of_linear + share * of_trees) for share in _TREE_SHARES]
     tried = [{"share": share, "auprc": score} for share, score in zip(_TREE_SHARES, scores, strict=True)]
     return _TREE_SHARES[int(np.argmax(scores))], tried
