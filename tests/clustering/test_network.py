@@ -20,6 +20,7 @@ TINY = {
     "warm_up_epochs": 6,
     "n_epochs": 12,
     "learning_rate": 1e-2,
+    "clustering_weight": 0.1,
 }
 
 
@@ -38,7 +39,10 @@ def train(counts, scores, config, partition, seed=0):
     return train_network(counts, scores, 3, partition, config, device=CPU, seed=seed)
 
 
-@pytest.mark.parametrize("changes", [{}, {"attention": False}, {"commitment": "joint"}, {"scale_attention": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"clustering_weight": 0.0}, {"attention": False}, {"commitment": "joint"}, {"scale_attention": False}],
+)
 def test_types_are_told_apart(changes):
     counts, scores, config, truth = problem(**changes)
     found = train(counts, scores, config, lambda z: truth)
@@ -76,6 +80,18 @@ def test_training_stops_once_assignments_stay():
     assert history[-1]["changed"] < 0.5
     counts, scores, config, truth = problem(tolerance=0.0)
     assert len(train(counts, scores, config, lambda z: truth).history) == 12
+
+
+def test_without_the_clustering_loss_training_ends_with_the_warm_up():
+    counts, scores, config, truth = problem(clustering_weight=0.0)
+    asked = []
+    found = train(counts, scores, config, lambda z: asked.append(z) or truth)
+    assert len(found.history) == config.warm_up_epochs
+    assert not any("clustering" in row or "changed" in row for row in found.history)
+    np.testing.assert_array_equal(asked[0], found.z)
+    means = np.stack([found.z[truth == k].mean(0) for k in range(3)])
+    np.testing.assert_allclose(found.centers, means, atol=1e-4)
+    assert adjusted_rand_score(truth, found.q.argmax(1)) > 0.9
 
 
 def test_the_same_seed_gives_the_same_bits_and_global_states_stay():

@@ -17,7 +17,17 @@ from scbignn import get
 from scbignn.clustering import Config
 
 QUICK = Config(n_anchors=20, n_anchor_sets=2, n_components=6, n_resamples=2, max_clusters=5)
-NET = Config(network=True, width=8, n_heads=2, n_epochs=2, warm_up_epochs=1, n_tokens=4, n_anchors=20, n_anchor_sets=2)
+NET = Config(
+    network=True,
+    width=8,
+    n_heads=2,
+    n_epochs=2,
+    warm_up_epochs=1,
+    n_tokens=4,
+    clustering_weight=0.1,
+    n_anchors=20,
+    n_anchor_sets=2,
+)
 CONFIGS = {"anchors": QUICK, "network": NET}
 
 

@@ -74,8 +74,9 @@ class Config:
     """beta, of anchor reconstruction."""
     commitment_weight: float = 1.0
     """Of the quantiser loss (the paper: beta)."""
-    clustering_weight: float = 0.1
-    """alpha, of the clustering loss, after warm-up (the release: 1e-4, from the start)."""
+    clustering_weight: float = 0.0
+    """alpha, of the clustering loss, after warm-up; 0 leaves it out, and training ends with the warm-up (in
+    :meth:`paper`: 0.1; the release: 1e-4, from the start)."""
 
     # Training
     warm_up_epochs: int = 10
@@ -177,6 +178,7 @@ _PAPER = {
     "network": True,
     "width": 512,
     "commitment": "joint",
+    "clustering_weight": 0.1,
     "learning_rate": 1e-4,
     "batch_size": 1000,
 }

@@ -91,8 +91,9 @@ def train_network(
     labels = np.full(n, -1)
     history: list[dict[str, Any]] = []
     warm_up = min(config.warm_up_epochs, config.n_epochs)
-    with progress_bar(config.n_epochs, name="network") as bar:
-        for epoch in range(config.n_epochs):
+    n_epochs = config.n_epochs if config.clustering_weight else warm_up
+    with progress_bar(n_epochs, name="network") as bar:
+        for epoch in range(n_epochs):
             if epoch == warm_up:
                 centers, scale = _set_centers(run.embed(), partition, n_clusters, device)
                 optimizer.add_param_group({"params": [centers], "weight_decay": 0.0})

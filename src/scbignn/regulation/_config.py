@@ -23,8 +23,8 @@ class Config:
     """Settings of `scbignn.tl.infer_grn`.
 
     The default is what scored best: a degree baseline, and the mean of four corrections of it, among which hidden folds say
-    what trees count. :meth:`paper` is the
-    part of scTransNet (arXiv 2407.18181) that is built here: gene vectors, a graph neural network, a joint head.
+    what trees count. :meth:`paper` is the part of scTransNet (arXiv 2407.18181) that is built here: gene vectors, a graph
+    neural network, a joint head.
     """
 
     # Input
