@@ -4,7 +4,7 @@
     python benchmarks/clustering.py --data DIR --estimate | --held-out [--sets ...] [--seeds ...] [--json OUT]
     python benchmarks/clustering.py --data DIR --few-labels 5 [--sets ...] [--seeds ...] [--json OUT]
     python benchmarks/clustering.py --growth 10000 50000 200000 [--against leiden attention] [--json OUT]
-    python benchmarks/clustering.py --read RUN.json [RUN.json ...] [--seeds ...]
+    python benchmarks/clustering.py --read RUN.json [RUN.json ...] [--sets ...] [--seeds ...]
 
 Every method is given the number of labels as the number of clusters, but for Leiden at resolution 1. Every method runs in
 a process of its own, so that seconds and peak memory are its own too. Leiden needs igraph: pip install igraph. scVI needs
@@ -97,7 +97,8 @@ N_GENES, N_PCS, N_NEIGHBORS = 1500, 50, 15
 def main() -> None:
     options = parse()
     if options.read:
-        print(tables([row for row in read(options.read) if row.get("seed", 0) in options.seeds]))
+        rows = [row for row in read(options.read) if row.get("set") in (*options.sets, None)]
+        print(tables([row for row in rows if row.get("seed", 0) in options.seeds]))
         return
     if options.growth:
         runs = [partial(growth, method=method) for method in ("growth", *options.against)]
@@ -124,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the h5ad files")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--methods", nargs="+", default=CALLED, choices=CALLED)
-    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="to run, or with --read to look at")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="to run, or with --read, like --sets, to show")
     parser.add_argument("--estimate", action="store_true", help="estimate the number of clusters instead")
     parser.add_argument("--held-out", action="store_true", help="assign a tenth of the cells by the others instead")
     parser.add_argument("--few-labels", type=int, help="show the labels of so many cells of each type instead")
