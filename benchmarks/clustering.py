@@ -125,7 +125,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the h5ad files")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--methods", nargs="+", default=CALLED, choices=CALLED)
-    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="to run, or with --read, like --sets, to show")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=range(5), help="to run, or with --read, like --sets, to show"
+    )
     parser.add_argument("--estimate", action="store_true", help="estimate the number of clusters instead")
     parser.add_argument("--held-out", action="store_true", help="assign a tenth of the cells by the others instead")
     parser.add_argument("--few-labels", type=int, help="show the labels of so many cells of each type instead")
