@@ -42,7 +42,7 @@ class Links(NamedTuple):
     members: dict[str, np.ndarray]
     """What is averaged."""
     tree_share: float
-    """See :func:`combine`."""
+    """What trees count of what they and the linear members say together."""
     history: list[dict[str, object]]
     """A row a choice or epoch: `member`, and what there is of `penalty`, `share`, `auprc`, `epoch`, `loss`."""
 
