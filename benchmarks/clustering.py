@@ -31,7 +31,7 @@ from _methods import _in_a_process
 from _runs import read, write
 from _tables import digits
 from pynndescent import PyNNDescentTransformer
-from rivals import scvi_latent
+from rivals import _apart, scvi_latent
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -117,7 +117,10 @@ def main() -> None:
                         print(json.dumps(rows[-1]), flush=True)
         print(tables(rows))
     if options.json:
-        write(options.json, rows, [], threads=options.threads, config=OURS["scbignn"].to_dict())
+        about = {"threads": options.threads, "config": OURS["scbignn"].to_dict()}
+        if any(str(row["method"]).endswith("_scvi") for row in rows):
+            about["versions_apart"] = _apart.versions()
+        write(options.json, rows, [], **about)
 
 
 def parse() -> argparse.Namespace:
