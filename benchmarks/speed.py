@@ -1,7 +1,7 @@
 """How far the networks are from the floor of the machine, and how time and memory grow with the number of cells.
 
     python benchmarks/speed.py --floors [--gpu] [--repeats 7] [--json OUT]
-    python benchmarks/speed.py --growth 10000 50000 200000 1000000 [--json OUT]
+    python benchmarks/speed.py --growth 10000 50000 200000 1000000 [--gpu] [--json OUT]
     python benchmarks/speed.py --disk 1000000 20000 [--json OUT]
     python benchmarks/speed.py --pool DIR [--seeds 0 1 2] [--json OUT]
 

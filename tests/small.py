@@ -7,11 +7,25 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
+from scbignn import clustering
 from scbignn.annotation import Config
 from scbignn.annotation._cell_gnn import CellGNN
 from scbignn.annotation._gene_gnn import GeneGNN
 
 CPU = torch.device("cpu")
+
+#: Two epochs of the network of clustering, one of them with the clustering loss.
+CLUSTERING_NETWORK = clustering.Config(
+    network=True,
+    width=8,
+    n_heads=2,
+    n_epochs=2,
+    warm_up_epochs=1,
+    n_tokens=4,
+    clustering_weight=0.1,
+    n_anchors=20,
+    n_anchor_sets=2,
+)
 
 #: Every field is given, so that no test rests on a default.
 _TINY = {

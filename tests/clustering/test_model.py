@@ -2,23 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from small import CLUSTERING_NETWORK
 
 import scbignn
 from scbignn.clustering import Config, read_model
 
 KINDS = {
     "anchors": Config(n_anchors=20, n_anchor_sets=2, n_resamples=0),
-    "network": Config(
-        network=True,
-        width=8,
-        n_heads=2,
-        n_epochs=2,
-        warm_up_epochs=1,
-        n_tokens=4,
-        clustering_weight=0.1,
-        n_anchors=20,
-        n_anchor_sets=2,
-    ),
+    "network": CLUSTERING_NETWORK,
     "no attention": Config(
         network=True, width=8, n_epochs=2, warm_up_epochs=1, attention=False, n_anchors=20, n_anchor_sets=2
     ),

@@ -154,6 +154,6 @@ def test_the_share_of_trees_is_what_hidden_folds_say(better):
     noise = np.random.default_rng(1).normal(size=len(x))
     values = {"linear": noise, "trees": noise} | {better: 3 * x[:, 1]}
     linear, trees = (_links._Member(np.zeros((1, 1)), values[name]) for name in ("linear", "trees"))
-    share, tried = _links._best_share([linear], trees, pairs)
+    share, tried = _links._best_share({"ridge": linear, "trees": trees}, pairs)
     assert share == (5 / 6 if better == "trees" else 1 / 3)
     assert max(tried, key=lambda row: row["auprc"])["share"] == share

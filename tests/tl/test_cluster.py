@@ -11,24 +11,14 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 from sklearn.metrics import adjusted_rand_score
+from small import CLUSTERING_NETWORK
 
 import scbignn
 from scbignn import get
 from scbignn.clustering import Config
 
 QUICK = Config(n_anchors=20, n_anchor_sets=2, n_components=6, n_resamples=2, max_clusters=5)
-NET = Config(
-    network=True,
-    width=8,
-    n_heads=2,
-    n_epochs=2,
-    warm_up_epochs=1,
-    n_tokens=4,
-    clustering_weight=0.1,
-    n_anchors=20,
-    n_anchor_sets=2,
-)
-CONFIGS = {"anchors": QUICK, "network": NET}
+CONFIGS = {"anchors": QUICK, "network": CLUSTERING_NETWORK}
 
 
 @pytest.fixture(params=CONFIGS)
@@ -344,7 +334,7 @@ def test_a_view_becomes_an_anndata_of_its_own(cells):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_after_an_error_all_is_as_before(cells, contents, monkeypatch, error):
-    scbignn.tl.cluster(cells, 3, config=NET)
+    scbignn.tl.cluster(cells, 3, config=CLUSTERING_NETWORK)
     before = contents(cells)
 
     def fail(*_, **__):
@@ -357,7 +347,7 @@ def test_after_an_error_all_is_as_before(cells, contents, monkeypatch, error):
 
 
 def test_slots_that_a_run_does_not_fill_are_emptied(cells):
-    scbignn.tl.cluster(cells, 3, config=NET)
+    scbignn.tl.cluster(cells, 3, config=CLUSTERING_NETWORK)
     assert "bgformer_attention" in cells.obsm
     scbignn.tl.cluster(cells, 3, config=QUICK)
     assert "bgformer_attention" not in cells.obsm
@@ -417,9 +407,17 @@ ARGUMENTS = {
         ["would overwrite the labels"],
     ),
     "fewer clusters than labels": ({"labels_key": "truth", "n_clusters": 2}, ValueError, ["less than the 3 labels"]),
-    "labels with a network": ({"labels_key": "truth", "config": NET}, ValueError, ["no use to a network", "Config()"]),
-    "pairs with a network": ({"must_link": [], "config": NET}, ValueError, ["no use to a network"]),
-    "batches with a network": ({"batch_key": "batch", "config": NET}, ValueError, ["no use to a network", "Config()"]),
+    "labels with a network": (
+        {"labels_key": "truth", "config": CLUSTERING_NETWORK},
+        ValueError,
+        ["no use to a network", "Config()"],
+    ),
+    "pairs with a network": ({"must_link": [], "config": CLUSTERING_NETWORK}, ValueError, ["no use to a network"]),
+    "batches with a network": (
+        {"batch_key": "batch", "config": CLUSTERING_NETWORK},
+        ValueError,
+        ["no use to a network", "Config()"],
+    ),
     "batches that are not there": ({"batch_key": "nope"}, KeyError, ["no column 'nope'", "batch_key"]),
     "no pairs": ({"must_link": "cell_1"}, TypeError, ["must_link is a str", "Pass pairs of names"]),
     "three of a pair": ({"cannot_link": [("a", "b", "c")]}, ValueError, ["cannot_link holds ('a', 'b', 'c')"]),

@@ -157,24 +157,23 @@ def score_links(
     history += [{"member": "ridge", **row} for row in ridge.tried]
     about = np.column_stack([genes.statistics, genes.vectors])
     members: dict[str, np.ndarray] = {}
-    linear: list[_Member] = []
+    linear: dict[str, _Member] = {}
     tree_share = _TREE_SHARES[0]
     held_out_tfs = split in ("tf", "both") and config.offset
     if held_out_tfs or "ridge" in config.members:
-        members["ridge"] = ridge.member.logits
-        linear.append(ridge.member)
+        linear["ridge"] = ridge.member
     if "slopes" in config.members and not held_out_tfs:
         slopes = _slopes(about, pairs, ridge.member, config)
-        members["slopes"] = slopes.member.logits
-        linear.append(slopes.member)
+        linear["slopes"] = slopes.member
         history += [{"member": "slopes", **row} for row in slopes.tried]
+    members |= {name: member.logits for name, member in linear.items()}
     if "trees" in config.members and not held_out_tfs:
         x = np.column_stack([baseline.out_of_fold, everything])
         x_all = np.concatenate([final.offset[:, :, None], everything_final], axis=-1)
         trees = _trees(x, x_all, pairs, config, int(rng.integers(2**31)), held_out=bool(linear))
         members["trees"] = trees.logits
         if linear:
-            tree_share, tried = _best_share(linear, trees, pairs)
+            tree_share, tried = _best_share(linear | {"trees": trees}, pairs)
             history += [{"member": "trees", **row} for row in tried]
     if "gnn" in config.members and not held_out_tfs:
         start = _halfway(baseline, ridge.member) if config.offset else baseline
@@ -206,21 +205,16 @@ def combine(members: Mapping[str, np.ndarray], tree_share: float) -> np.ndarray:
     if linear and "trees" in members:
         together = len(linear) + 1
         weights |= dict.fromkeys(linear, together * (1 - tree_share) / len(linear)) | {"trees": together * tree_share}
-    return np.average([_clip(part) for part in members.values()], axis=0, weights=list(weights.values()))
+    sure = [np.clip(part, -_MAX_LOGIT, _MAX_LOGIT) for part in members.values()]  # none decides alone
+    return np.average(sure, axis=0, weights=list(weights.values()))
 
 
-def _clip(logits: np.ndarray) -> np.ndarray:
-    """So that no member is so sure that it decides alone."""
-    return np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
-
-
-def _best_share(linear: list[_Member], trees: _Member, pairs: _Training) -> tuple[float, list[dict[str, float]]]:
+def _best_share(members: Mapping[str, _Member], pairs: _Training) -> tuple[float, list[dict[str, float]]]:
     """The share of trees with the highest average precision in hidden folds, of equals the smallest; all scores."""
-    scored = np.isfinite(trees.out_of_fold)
+    scored = np.isfinite(members["trees"].out_of_fold)
     pairs = _Training(*(part[scored] for part in pairs))
-    of_linear = np.mean([_clip(member.out_of_fold[scored]) for member in linear], axis=0)
-    of_trees = _clip(trees.out_of_fold[scored])
-    scores = [pairs.score((1 - share) * of_linear + share * of_trees) for share in _TREE_SHARES]
+    held_out = {name: member.out_of_fold[scored] for name, member in members.items()}
+    scores = [pairs.score(combine(held_out, share)) for share in _TREE_SHARES]
     tried = [{"share": share, "auprc": score} for share, score in zip(_TREE_SHARES, scores, strict=True)]
     return _TREE_SHARES[int(np.argmax(scores))], tried
 
@@ -312,7 +306,7 @@ def _trees(x: np.ndarray, x_all: np.ndarray, pairs: _Training, config: Config, s
     With `held_out`, training pairs too are scored, by trees that did not see their fold: as many folds as give enough.
     """
 
-    def scores(inside: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def scores(inside: np.ndarray | slice, asked: np.ndarray) -> np.ndarray:
         y = pairs.y[inside]
         if y.min() == y.max():
             return asked[:, 0]
@@ -333,5 +327,5 @@ def _trees(x: np.ndarray, x_all: np.ndarray, pairs: _Training, config: Config, s
             break
         asked = pairs.fold == number
         out_of_fold[asked] = scores(~asked, x[asked])
-    everywhere = scores(np.ones(len(x), dtype=bool), x_all.reshape(-1, x_all.shape[-1]))
+    everywhere = scores(slice(None), x_all.reshape(-1, x_all.shape[-1]))
     return _Member(everywhere.reshape(x_all.shape[:2]), out_of_fold)
