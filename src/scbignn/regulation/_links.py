@@ -15,7 +15,7 @@ from ._degree import fit_degree
 from ._encoders import Genes
 from ._features import expression_features, network_features
 from ._gnn import Part, fit_gnn
-from ._linear import ridge_logistic
+from ._linear import ridge_logistic, ridge_logistics
 from ._metrics import average_precision
 from ._splits import Split, inner_folds
 
@@ -243,47 +243,45 @@ def _ridge(x: np.ndarray, x_all: np.ndarray, pairs: _Training, offset: _Member, 
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 1e-9, deviation, 1.0)
     x = (x - mean) / deviation
+    folds = [pairs.fold == number for number in np.unique(pairs.fold)]
+    last: list[tuple[np.ndarray, float] | None] = [None] * len(folds)  # with the penalty before: a start for the next
 
-    def correction(inside: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-        return ridge_logistic(x[inside], pairs.y[inside], offset.out_of_fold[inside], penalty)
+    def correction(
+        inside: np.ndarray, penalty: float, start: tuple[np.ndarray, float] | None
+    ) -> tuple[np.ndarray, float]:
+        return ridge_logistic(x[inside], pairs.y[inside], offset.out_of_fold[inside], penalty, start)
 
     def out_of_fold(penalty: float) -> np.ndarray:
         found = offset.out_of_fold.copy()
-        for number in np.unique(pairs.fold):
-            asked = pairs.fold == number
-            w, c = correction(~asked, penalty)
+        for number, asked in enumerate(folds):
+            last[number] = w, c = correction(~asked, penalty, last[number])
             found[asked] += x[asked] @ w + c
         return found
 
     penalty, held_out, tried = _best_penalty(out_of_fold, pairs, config)
-    w, c = correction(np.ones(len(x), dtype=bool), penalty)
+    w, c = correction(np.ones(len(x), dtype=bool), penalty, last[0])
     w = w / deviation
     return _Chosen(_Member(offset.logits + x_all @ w + (c - mean @ w), held_out), tried)
 
 
 def _slopes(about: np.ndarray, pairs: _Training, offset: _Member, config: Config) -> _Chosen:
     """For each TF a ridge-logistic correction of its own, by what genes are like, (n_genes, d); one penalty for all."""
-
-    def corrections(inside: np.ndarray, penalty: float) -> np.ndarray:
-        found = np.zeros(offset.logits.shape)
-        if np.isinf(penalty):
-            return found
-        for tf in np.unique(pairs.tf[inside]):
-            own = np.flatnonzero(inside & (pairs.tf == tf))
-            w, c = ridge_logistic(about[pairs.gene[own]], pairs.y[own], offset.out_of_fold[own], penalty)
-            found[tf] = about @ w + c
-        return found
+    shape, at = offset.logits.shape, (pairs.tf, pairs.gene)
+    y, start, fold = _at(pairs.y, at, shape), _at(offset.out_of_fold, at, shape), _at(pairs.fold + 1, at, shape)
+    folds = [number + 1 for number in np.unique(pairs.fold)]
+    last: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(folds)
 
     def out_of_fold(penalty: float) -> np.ndarray:
-        found = offset.out_of_fold.copy()
-        for number in np.unique(pairs.fold):
-            asked = pairs.fold == number
-            found[asked] += corrections(~asked, penalty)[pairs.tf[asked], pairs.gene[asked]]
-        return found
+        found = start.copy()
+        for number, asked in enumerate(folds):
+            inside = (fold > 0) & (fold != asked)
+            last[number] = w, c = ridge_logistics(about, y, start, inside, penalty, last[number])
+            found += np.where(fold == asked, w @ about.T + c[:, None], 0.0)
+        return found[at]
 
     penalty, held_out, tried = _best_penalty(out_of_fold, pairs, config)
-    everywhere = corrections(np.ones(len(pairs.y), dtype=bool), penalty)
-    return _Chosen(_Member(offset.logits + everywhere, held_out), tried)
+    w, c = ridge_logistics(about, y, start, fold > 0, penalty, last[0])
+    return _Chosen(_Member(offset.logits + w @ about.T + c[:, None], held_out), tried)
 
 
 def _best_penalty(
