@@ -18,7 +18,7 @@ from ._expression import CHUNK_ROWS
 from ._settings import settings
 from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED, TOGETHER_CELLS
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
-from .annotation._tokens import MAX_PAIRS
+from .annotation._tokens import MAX_PAIRS, MAX_TOKENS
 from .clustering._anchors import sets_a_batch
 from .clustering._scores import CHUNK
 from .graph._knn import BLOCK_ENTRIES, BLOCK_ROWS, CANDIDATES
@@ -185,8 +185,8 @@ def _search(n: int, k: int, dims: int) -> float:
 
 
 def _activations(length: float, config: annotation.Config) -> float:
-    """Of a bucket of cells with so many expressed genes."""
-    return 48 * MAX_PAIRS / max(length, 1.0) * config.width * (1 + config.n_layers)
+    """Of the tokens that are packed together, of cells with so many expressed genes."""
+    return 48 * max(MAX_PAIRS / max(length, 1.0), MAX_TOKENS) * config.width * (1 + config.n_layers)
 
 
 def _matrices(config: annotation.Config) -> float:

@@ -5,7 +5,7 @@ import torch
 from small import CPU, alpha, expression, gene_gnn, generator, shaken, tiny, weights
 
 from scbignn.annotation._gene_gnn import GeneGNN, ValueReadOut
-from scbignn.annotation._tokens import Bucket, Tokens
+from scbignn.annotation._tokens import Bucket, Tokens, pack
 
 VARIANTS = {
     "one head": {"n_heads": 1},
@@ -60,11 +60,12 @@ def test_tokens_equal_eq_3():
     network, x = gene_gnn(tiny()), expression()
     w = weights(network)
     for bucket in Tokens(x, CPU).buckets(np.arange(20)):
-        found = network.embedding(bucket).detach()
-        for row, tokens, expressed in zip(bucket.rows, found, bucket.expressed, strict=True):
+        tokens = pack([bucket])
+        found = network.embedding(tokens).detach().split(tokens.lengths.tolist())
+        for row, own in zip(bucket.rows, found, strict=True):
             cell = x[[row.item()]]
             expected = reference.tokens(w, cell.indices, cell.data.astype(float))
-            np.testing.assert_allclose(tokens[expressed], expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -134,7 +135,7 @@ def test_padding_holds_whatever_it_likes():
         noisy = bucket._replace(
             genes=bucket.genes.masked_fill(padding, 7), values=bucket.values.masked_fill(padding, 1e3)
         )
-        torch.testing.assert_close(network.embed(noisy), network.embed(bucket), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(network.embed([noisy]), network.embed([bucket]), rtol=1e-5, atol=1e-6)
         padded |= padding.any().item()
     assert padded
 
@@ -194,15 +195,16 @@ def test_value_read_out_equals_its_formula():
         values=torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.0, 0.0]], dtype=torch.float64),
         expressed=torch.tensor([[True, True, True], [True, True, False]]),
     )
-    f = rng.normal(size=(2, 3, 6))
+    tokens = pack([bucket])
+    f = rng.normal(size=(5, 6))
     w = weights(read_out)
     expected = np.zeros((2, 8))
     for cell, (genes, values) in enumerate((([3, 5, 7], [1, 2, 0.5]), ([1, 2], [3, 1]))):
         for place, (gene, value) in enumerate(zip(genes, values, strict=True)):
-            expected[cell] += value / 5 * w["v"][gene] * (w["w.weight"] @ f[cell, place] + w["w.bias"])
-    found = read_out(torch.from_numpy(f), bucket).detach()
+            expected[cell] += value / 5 * w["v"][gene] * (w["w.weight"] @ f[3 * cell + place] + w["w.bias"])
+    found = read_out(torch.from_numpy(f), tokens).detach()
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    np.testing.assert_allclose(read_out(torch.from_numpy(f), bucket, 0.5).detach(), 2 * expected, rtol=1e-12)
+    np.testing.assert_allclose(read_out(torch.from_numpy(f), tokens, 0.5).detach(), 2 * expected, rtol=1e-12)
 
 
 def test_a_new_anchored_network_says_what_the_anchor_says():

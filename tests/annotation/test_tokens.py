@@ -6,7 +6,7 @@ from small import CPU, expression
 
 from scbignn.annotation import _tokens
 from scbignn.annotation._gene_gnn import LearnedReadOut
-from scbignn.annotation._tokens import Bucket, Tokens
+from scbignn.annotation._tokens import Bucket, Tokens, pack, packs
 
 
 def test_every_cell_is_in_one_bucket_with_its_genes_and_values():
@@ -29,6 +29,35 @@ def test_padding_is_empty_and_at_the_end():
         assert (bucket.expressed.int().diff(dim=1) <= 0).all()
         assert bucket.expressed.all(1).any()  # no wider than the longest cell
     assert padded
+
+
+def test_packed_tokens_are_those_of_the_cells_in_turn():
+    x = expression(60, 25, empty=(4, 17))
+    buckets = list(Tokens(x, CPU).buckets(np.arange(60)))
+    packed = pack(buckets)
+    rows = torch.cat([bucket.rows for bucket in buckets]).numpy()
+    np.testing.assert_array_equal(packed.lengths, np.diff(x.indptr)[rows])
+    np.testing.assert_array_equal(packed.genes, x[rows].indices)
+    np.testing.assert_array_equal(packed.values, x[rows].data)
+    sums = packed.sum(torch.stack([packed.values, torch.ones(x.nnz)], dim=1))
+    np.testing.assert_allclose(sums, np.column_stack([x[rows].sum(1), packed.lengths]), rtol=1e-6)
+    for bucket, block in zip(buckets, packed.blocks, strict=True):
+        assert torch.equal(block.mask[:, 0, 0], bucket.expressed)
+        assert torch.equal(packed.values[block.place][bucket.expressed], bucket.values[bucket.expressed])
+        assert torch.equal(block.place.flatten()[block.tokens], block.place[bucket.expressed])
+
+
+@pytest.mark.parametrize(("most", "n_packs"), [(1, None), (10**6, 1)])
+def test_packs_are_all_buckets_in_order_and_no_larger_than_they_may(monkeypatch, most, n_packs):
+    monkeypatch.setattr(_tokens, "_WASTED_PAIRS", 10)
+    monkeypatch.setattr(_tokens, "MAX_TOKENS", most)
+    tokens = Tokens(expression(60, 25), CPU)
+    buckets = list(tokens.buckets(np.arange(60)))
+    found = list(packs(tokens.buckets(np.arange(60))))
+    assert len(buckets) > 1
+    assert len(found) == (n_packs or len(buckets))
+    for bucket, other in zip(buckets, (bucket for some in found for bucket in some), strict=True):
+        assert torch.equal(bucket.rows, other.rows)
 
 
 def test_rows_are_places_in_the_batch_also_with_repeated_cells():
@@ -111,11 +140,12 @@ def test_thinning_leaves_out_the_cells_that_were_not_named():
 def test_thinning_leaves_the_expected_sum_of_the_learned_read_out_unchanged():
     x = expression(40, 60)
     bucket = next(Tokens(x, CPU).buckets(np.array([0])))
-    f = torch.ones(*bucket.genes.shape, 3)
     read_out = LearnedReadOut(60, 10.0)
-    half = Bucket(*(part[:, : part.shape[1] // 2] if part.ndim == 2 else part for part in bucket))
-    share = half.genes.shape[1] / bucket.genes.shape[1]
-    torch.testing.assert_close(read_out(f[:, : half.genes.shape[1]], half, share), read_out(f, bucket))
+    whole = pack([bucket])
+    half = pack([Bucket(*(part[:, : part.shape[1] // 2] if part.ndim == 2 else part for part in bucket))])
+    share = len(half.genes) / len(whole.genes)
+    found = (read_out(torch.ones(len(tokens.genes), 3), tokens, own) for tokens, own in ((half, share), (whole, 1.0)))
+    torch.testing.assert_close(*found)
 
 
 def test_cells_by_length_cost_more_the_longer_they_are():

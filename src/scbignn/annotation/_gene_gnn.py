@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .._layers import Correction, Dropout, linear, mlp, standardize_inputs
 from ._anchor import LOGIT_SCALE
 from ._config import Config
-from ._tokens import Bucket, Tokens
+from ._tokens import Block, Bucket, Packed, Tokens, pack, packs
 
 
 class GeneGNN(nn.Module):
@@ -65,7 +65,7 @@ class GeneGNN(nn.Module):
     @torch.no_grad()
     def start(self, tokens: Tokens, cells: np.ndarray) -> None:
         """Set initial weights so that counts and h vary on a scale of 1 over the given cells (see the docs, Concepts)."""
-        values = torch.cat([bucket.values[bucket.expressed] for bucket in tokens.buckets(cells)])
+        values = pack(list(tokens.buckets(cells))).values
         standardize_inputs(self.embedding.count[0], values.mean(), values.std())
         if isinstance(self.classifier, nn.Sequential):
             h = self(tokens, cells)
@@ -77,19 +77,20 @@ class GeneGNN(nn.Module):
 
     def pooled(self, tokens: Tokens, cells: np.ndarray) -> Tensor:
         """h before the norm, (b, d), of each cell by itself; 0 for one that expresses none of the genes."""
-        buckets = list(tokens.buckets(cells))
         h = self.embedding.gene.new_zeros(len(cells), self.width)
-        if buckets:
-            rows = torch.cat([bucket.rows for bucket in buckets])
-            h = h.index_copy(0, rows, torch.cat([self.embed(bucket, tokens.share) for bucket in buckets]))
-        return h
+        rows, found = [], []
+        for buckets in packs(tokens.buckets(cells)):
+            rows += [bucket.rows for bucket in buckets]
+            found.append(self.embed(buckets, tokens.share))
+        return h.index_copy(0, torch.cat(rows), torch.cat(found)) if rows else h
 
-    def embed(self, bucket: Bucket, share: float = 1.0) -> Tensor:
-        """h, before the norm, of one bucket, of which a share of the expressed genes is present: genes and values (b, T) -> (b, d)."""
-        f = self.embedding(bucket)  # (b, T, d_g)
+    def embed(self, buckets: list[Bucket], share: float = 1.0) -> Tensor:
+        """h, before the norm, of the n cells of some buckets, of which a share of the expressed genes is present: (n, d)."""
+        tokens = pack(buckets)
+        f = self.embedding(tokens)  # (N, d_g)
         for layer in self.layers:
-            f = layer(f, bucket.expressed)  # (b, T, d)
-        return self.read_out(f, bucket, share)  # (b, d)
+            f = layer(f, tokens.blocks)  # (N, d)
+        return self.read_out(f, tokens, share)  # (n, d)
 
     def logits(self, h: Tensor, decisions: Tensor | None = None) -> Tensor:
         """Clf_g, Eq. 6: (b, d) -> (b, C); with an anchor a correction of its decisions (b, C)."""
@@ -98,30 +99,32 @@ class GeneGNN(nn.Module):
 
     def attention(self, bucket: Bucket) -> list[Tensor]:
         """The attention matrices R of every layer, each (b, H, T, T); the columns of padding are 0."""
-        f, matrices = self.embedding(bucket), []
+        tokens = pack([bucket])
+        f, matrices = self.embedding(tokens), []
         for number, layer in enumerate(self.layers):
             if number > 0:  # what the last one makes of f is not asked for
-                f = self.layers[number - 1](f, bucket.expressed)
-            matrices.append(layer.attention(f, bucket.expressed))
+                f = self.layers[number - 1](f, tokens.blocks)
+            matrices.append(layer.attention(f, tokens.blocks[0]))
         return matrices
 
 
 class GeneEmbedding(nn.Module):
-    """Tokens, Eq. 3: e_ij = e_gene[j] + MLP_count(x_ij); (b, T) genes and values -> (b, T, d_g)."""
+    """Tokens, Eq. 3: e_ij = e_gene[j] + MLP_count(x_ij); (N,) genes and values -> (N, d_g)."""
 
     def __init__(self, n_genes: int, d_g: int, d_hidden: int, init: torch.Generator) -> None:
         super().__init__()
         self.gene = nn.Parameter(torch.empty(n_genes, d_g).normal_(generator=init))
         self.count = mlp(1, d_hidden, d_g, init)
 
-    def forward(self, bucket: Bucket) -> Tensor:
-        return F.embedding(bucket.genes, self.gene) + self.count(bucket.values[..., None])
+    def forward(self, tokens: Packed) -> Tensor:
+        return F.embedding(tokens.genes, self.gene) + self.count(tokens.values[:, None])
 
 
 class GramAttention(nn.Module):
     """One layer, Eq. 4: P = F W_g, R = rowsoftmax(P P^T), F' = MLP_g(R P), each head with its own W_g and MLP_g.
 
-    F: (b, T, d_in) -> F': (b, T, d), the heads' outputs side by side. One matrix W_g serves as query, key and value.
+    F: (N, d_in) -> F': (N, d) of the tokens of many cells, the heads' outputs side by side. One matrix W_g serves as query,
+    key and value. Only attention itself knows cells, and pads them.
     """
 
     def __init__(self, config: Config, d_in: int, init: torch.Generator) -> None:
@@ -133,25 +136,32 @@ class GramAttention(nn.Module):
         self.residual = config.residual and d_in == config.width
         self.norm = nn.LayerNorm(config.width) if config.layer_norm else nn.Identity()
 
-    def project(self, f: Tensor) -> Tensor:
-        """P of every head: (b, T, d_in) -> (b, H, T, d_h)."""
-        return self.w_g(f).unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)
-
-    def forward(self, f: Tensor, expressed: Tensor) -> Tensor:
-        p = self.project(f)
-        mixed = F.scaled_dot_product_attention(p, p, p, attn_mask=expressed[:, None, None, :], scale=self.scale)
-        out = self.mlp_g(mixed)
+    def forward(self, f: Tensor, blocks: list[Block]) -> Tensor:
+        p = self.w_g(f)
+        mixed = torch.cat([self._mix(p, block) for block in blocks])
+        out = self.mlp_g(mixed.unflatten(1, (self.n_heads, self.d_head)))
         return self.norm(f + out if self.residual else out)
 
-    def attention(self, f: Tensor, expressed: Tensor) -> Tensor:
+    def _mix(self, p: Tensor, block: Block) -> Tensor:
+        """R P of the tokens of a block: (N, H d_h) -> (n, H d_h)."""
+        p = self._heads(p, block)
+        mixed = F.scaled_dot_product_attention(p, p, p, attn_mask=block.mask, scale=self.scale)
+        return mixed.transpose(1, 2).flatten(0, 1).flatten(1).index_select(0, block.tokens)
+
+    def _heads(self, p: Tensor, block: Block) -> Tensor:
+        """P of a block's cells: (N, H d_h) -> (b, H, T, d_h)."""
+        padded = p.index_select(0, block.place.flatten())
+        return padded.unflatten(0, block.place.shape).unflatten(2, (self.n_heads, self.d_head)).transpose(1, 2)
+
+    def attention(self, f: Tensor, block: Block) -> Tensor:
         """R itself, (b, H, T, T), which the fused kernel of `forward` never writes out."""
-        p = self.project(f)
+        p = self._heads(self.w_g(f), block)
         logits = (self.scale * p) @ p.transpose(-1, -2)
-        return logits.masked_fill_(~expressed[:, None, None, :], -torch.inf).softmax(-1)
+        return logits.masked_fill_(~block.mask, -torch.inf).softmax(-1)
 
 
 class HeadMLP(nn.Module):
-    """One MLP a head, all heads in two batched products: (b, H, T, d_h) -> (b, T, H d_h)."""
+    """One MLP a head, all heads in two batched products: (N, H, d_h) -> (N, H d_h)."""
 
     def __init__(self, n_heads: int, d_head: int, d_hidden: int, init: torch.Generator) -> None:
         super().__init__()
@@ -161,15 +171,12 @@ class HeadMLP(nn.Module):
             self.register_parameter(f"b{name}", nn.Parameter(torch.stack([h[layer].bias for h in heads]).detach()))
 
     def forward(self, x: Tensor) -> Tensor:
-        b, n_heads, t, d_head = x.shape
-        x = x.transpose(0, 1).reshape(n_heads, b * t, d_head)
-        x = torch.baddbmm(self.b1[:, None], x, self.w1).relu()
-        x = torch.baddbmm(self.b2[:, None], x, self.w2)
-        return x.unflatten(1, (b, t)).permute(1, 2, 0, 3).flatten(2)
+        x = torch.baddbmm(self.b1[:, None], x.transpose(0, 1), self.w1).relu()
+        return torch.baddbmm(self.b2[:, None], x, self.w2).transpose(0, 1).flatten(1)
 
 
 class LearnedReadOut(nn.Module):
-    """Eq. 5 with one learned weight a gene, shared by all cells: h = sum_j alpha_j f_j; (b, T, d) -> (b, d).
+    """Eq. 5 with one learned weight a gene, shared by all cells: h = sum_j alpha_j f_j; (N, d) -> (n, d).
 
     alpha is kept in units of 1 / mean_length, so that a step of the optimiser is small beside it. Where only a share of
     the expressed genes is present, the sum is divided by that share.
@@ -180,13 +187,12 @@ class LearnedReadOut(nn.Module):
         self.alpha = nn.Parameter(torch.ones(n_genes))
         self.mean_length = mean_length
 
-    def forward(self, f: Tensor, bucket: Bucket, share: float = 1.0) -> Tensor:
-        alpha = F.embedding(bucket.genes, self.alpha[:, None])[..., 0] / (self.mean_length * share)
-        return (alpha.masked_fill(~bucket.expressed, 0)[:, None] @ f)[:, 0]
+    def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
+        return tokens.sum(F.embedding(tokens.genes, self.alpha[:, None]) / (self.mean_length * share) * f)
 
 
 class ValueReadOut(nn.Module):
-    """h = sum_j x_j v_j * (W f_j), a learned vector v_j a gene in place of Eq. 5's number; (b, T, d_in) -> (b, d).
+    """h = sum_j x_j v_j * (W f_j), a learned vector v_j a gene in place of Eq. 5's number; (N, d_in) -> (n, d).
 
     x_j is in units of the mean sum of a cell. Where only a share of the expressed genes is present, the sum is divided
     by that share.
@@ -198,14 +204,13 @@ class ValueReadOut(nn.Module):
         self.w = linear(d_in, d, init)
         self.mean_total = mean_total
 
-    def forward(self, f: Tensor, bucket: Bucket, share: float = 1.0) -> Tensor:
-        value = bucket.values / (self.mean_total * share)  # 0 where padded
-        return torch.einsum("bt,btd,btd->bd", value, F.embedding(bucket.genes, self.v), self.w(f))
+    def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
+        value = tokens.values / (self.mean_total * share)
+        return tokens.sum(value[:, None] * F.embedding(tokens.genes, self.v) * self.w(f))
 
 
 class MeanReadOut(nn.Module):
-    """Eq. 5 with alpha_j = 1 / T_i: the mean over the expressed genes; (b, T, d) -> (b, d)."""
+    """Eq. 5 with alpha_j = 1 / T_i: the mean over the expressed genes; (N, d) -> (n, d)."""
 
-    def forward(self, f: Tensor, bucket: Bucket, _share: float = 1.0) -> Tensor:
-        weight = bucket.expressed / bucket.expressed.sum(1, keepdim=True)
-        return (weight[:, None] @ f)[:, 0]
+    def forward(self, f: Tensor, tokens: Packed, _share: float = 1.0) -> Tensor:
+        return tokens.sum(f) / tokens.lengths[:, None]

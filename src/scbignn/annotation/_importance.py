@@ -121,7 +121,7 @@ def _attribution(gene_gnn: GeneGNN, tokens: Tokens, label: int, anchored: Anchor
         slopes = torch.from_numpy(np.ascontiguousarray(anchored.slopes.T, dtype=np.float32)).to(device)
     for cells, bucket in buckets_of(tokens):
         values = bucket.values.clone().requires_grad_()
-        h = gene_gnn.norm(gene_gnn.embed(bucket._replace(values=values)))
+        h = gene_gnn.norm(gene_gnn.embed([bucket._replace(values=values)]))
         decisions = None
         if anchored is not None:
             decisions = torch.from_numpy(anchored.decisions[cells]).to(device)
