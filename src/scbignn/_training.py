@@ -120,7 +120,7 @@ def train(
         The processes that train this module, each with a copy that starts and stays the same.
     """
     method = torch.optim.AdamW if schedule.decoupled else torch.optim.Adam
-    optimizer = method(module.parameters(), weight_decay=schedule.weight_decay)
+    optimizer = method(module.parameters(), weight_decay=schedule.weight_decay, fused=True)
     epochs: list[Epoch] = []
     best = {name: value.clone() for name, value in module.state_dict().items()}
     interrupted = keeper.interrupted_stage()

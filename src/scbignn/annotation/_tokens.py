@@ -22,7 +22,7 @@ MAX_PAIRS = 2_000_000
 #: Tokens, with their padding, that are packed together unless one bucket has more.
 MAX_TOKENS = 16_384
 #: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
-_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 115, 50_000
+_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 75, 25_000
 
 
 class Bucket(NamedTuple):
