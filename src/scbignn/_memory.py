@@ -185,7 +185,7 @@ def _search(n: int, k: int, dims: int) -> float:
 
 
 def _activations(length: float, config: annotation.Config) -> float:
-    """Of the tokens that are packed together, of cells with so many expressed genes."""
+    """Of the positions that are worked on at a time, of cells with so many expressed genes."""
     return 48 * max(MAX_PAIRS / max(length, 1.0), MAX_TOKENS) * config.width * (1 + config.n_layers)
 
 

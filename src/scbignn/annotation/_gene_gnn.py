@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .._layers import Correction, Dropout, linear, mlp, standardize_inputs
 from ._anchor import LOGIT_SCALE
 from ._config import Config
-from ._tokens import Block, Bucket, Packed, Tokens, pack, packs
+from ._tokens import Bucket, Packed, Tokens, pack, packs
 
 
 class GeneGNN(nn.Module):
@@ -65,7 +65,7 @@ class GeneGNN(nn.Module):
     @torch.no_grad()
     def start(self, tokens: Tokens, cells: np.ndarray) -> None:
         """Set initial weights so that counts and h vary on a scale of 1 over the given cells (see the docs, Concepts)."""
-        values = pack(list(tokens.buckets(cells))).values
+        values = torch.cat([bucket.values[bucket.expressed] for bucket in tokens.buckets(cells)])
         standardize_inputs(self.embedding.count[0], values.mean(), values.std())
         if isinstance(self.classifier, nn.Sequential):
             h = self(tokens, cells)
@@ -89,7 +89,7 @@ class GeneGNN(nn.Module):
         tokens = pack(buckets)
         f = self.embedding(tokens)  # (N, d_g)
         for layer in self.layers:
-            f = layer(f, tokens.blocks)  # (N, d)
+            f = layer(f, tokens)  # (N, d)
         return self.read_out(f, tokens, share)  # (n, d)
 
     def logits(self, h: Tensor, decisions: Tensor | None = None) -> Tensor:
@@ -103,8 +103,8 @@ class GeneGNN(nn.Module):
         f, matrices = self.embedding(tokens), []
         for number, layer in enumerate(self.layers):
             if number > 0:  # what the last one makes of f is not asked for
-                f = self.layers[number - 1](f, tokens.blocks)
-            matrices.append(layer.attention(f, tokens.blocks[0]))
+                f = self.layers[number - 1](f, tokens)
+            matrices.append(layer.attention(f, tokens))
         return matrices
 
 
@@ -123,8 +123,8 @@ class GeneEmbedding(nn.Module):
 class GramAttention(nn.Module):
     """One layer, Eq. 4: P = F W_g, R = rowsoftmax(P P^T), F' = MLP_g(R P), each head with its own W_g and MLP_g.
 
-    F: (N, d_in) -> F': (N, d) of the tokens of many cells, the heads' outputs side by side. One matrix W_g serves as query,
-    key and value. Only attention itself knows cells, and pads them.
+    F: (N, d_in) -> F': (N, d) of the positions of many cells, the heads' outputs side by side. One matrix W_g serves as query,
+    key and value.
     """
 
     def __init__(self, config: Config, d_in: int, init: torch.Generator) -> None:
@@ -136,28 +136,24 @@ class GramAttention(nn.Module):
         self.residual = config.residual and d_in == config.width
         self.norm = nn.LayerNorm(config.width) if config.layer_norm else nn.Identity()
 
-    def forward(self, f: Tensor, blocks: list[Block]) -> Tensor:
-        p = self.w_g(f)
-        mixed = torch.cat([self._mix(p, block) for block in blocks])
-        out = self.mlp_g(mixed.unflatten(1, (self.n_heads, self.d_head)))
+    def forward(self, f: Tensor, tokens: Packed) -> Tensor:
+        mixed = [
+            F.scaled_dot_product_attention(p, p, p, attn_mask=bucket.expressed[:, None, None], scale=self.scale)
+            for p, bucket in zip(self.project(f, tokens), tokens.buckets, strict=True)
+        ]  # (b, H, T, d_h) each
+        out = self.mlp_g(torch.cat([part.transpose(1, 2).flatten(0, 1) for part in mixed]))
         return self.norm(f + out if self.residual else out)
 
-    def _mix(self, p: Tensor, block: Block) -> Tensor:
-        """R P of the tokens of a block: (N, H d_h) -> (n, H d_h)."""
-        p = self._heads(p, block)
-        mixed = F.scaled_dot_product_attention(p, p, p, attn_mask=block.mask, scale=self.scale)
-        return mixed.transpose(1, 2).flatten(0, 1).flatten(1).index_select(0, block.tokens)
+    def project(self, f: Tensor, tokens: Packed) -> list[Tensor]:
+        """P of every head and bucket: (N, d_in) -> (b, H, T, d_h) each."""
+        heads = (self.n_heads, self.d_head)
+        return [part.unflatten(-1, heads).transpose(1, 2) for part in tokens.split(self.w_g(f))]
 
-    def _heads(self, p: Tensor, block: Block) -> Tensor:
-        """P of a block's cells: (N, H d_h) -> (b, H, T, d_h)."""
-        padded = p.index_select(0, block.place.flatten())
-        return padded.unflatten(0, block.place.shape).unflatten(2, (self.n_heads, self.d_head)).transpose(1, 2)
-
-    def attention(self, f: Tensor, block: Block) -> Tensor:
-        """R itself, (b, H, T, T), which the fused kernel of `forward` never writes out."""
-        p = self._heads(self.w_g(f), block)
+    def attention(self, f: Tensor, tokens: Packed) -> Tensor:
+        """R itself of a single bucket, (b, H, T, T), which the fused kernel of `forward` never writes out."""
+        (p,), (bucket,) = self.project(f, tokens), tokens.buckets
         logits = (self.scale * p) @ p.transpose(-1, -2)
-        return logits.masked_fill_(~block.mask, -torch.inf).softmax(-1)
+        return logits.masked_fill_(~bucket.expressed[:, None, None], -torch.inf).softmax(-1)
 
 
 class HeadMLP(nn.Module):
@@ -188,7 +184,8 @@ class LearnedReadOut(nn.Module):
         self.mean_length = mean_length
 
     def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
-        return tokens.sum(F.embedding(tokens.genes, self.alpha[:, None]) / (self.mean_length * share) * f)
+        alpha = F.embedding(tokens.genes, self.alpha[:, None]) / (self.mean_length * share)
+        return tokens.sum(alpha * tokens.expressed[:, None] * f)
 
 
 class ValueReadOut(nn.Module):
@@ -205,7 +202,7 @@ class ValueReadOut(nn.Module):
         self.mean_total = mean_total
 
     def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
-        value = tokens.values / (self.mean_total * share)
+        value = tokens.values / (self.mean_total * share)  # 0 where padded
         return tokens.sum(value[:, None] * F.embedding(tokens.genes, self.v) * self.w(f))
 
 
@@ -213,4 +210,5 @@ class MeanReadOut(nn.Module):
     """Eq. 5 with alpha_j = 1 / T_i: the mean over the expressed genes; (N, d) -> (n, d)."""
 
     def forward(self, f: Tensor, tokens: Packed, _share: float = 1.0) -> Tensor:
-        return tokens.sum(f) / tokens.lengths[:, None]
+        expressed = tokens.expressed[:, None].to(f.dtype)
+        return tokens.sum(expressed * f) / tokens.sum(expressed)

@@ -19,7 +19,7 @@ from .._layers import draw_kept
 _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 #: ... or when those matrices would hold more entries than this.
 MAX_PAIRS = 2_000_000
-#: Tokens, with their padding, that are packed together unless one bucket has more.
+#: Positions that are packed together unless one bucket has more.
 MAX_TOKENS = 16_384
 #: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
 _PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 75, 25_000
@@ -38,54 +38,38 @@ class Bucket(NamedTuple):
     """(b, T) bool: False where padded."""
 
 
-class Block(NamedTuple):
-    """A bucket's cells among packed tokens, where they are as the bucket pads them."""
-
-    place: Tensor
-    """(b, T) which token is there; the cell's last where padded."""
-    mask: Tensor
-    """(b, 1, 1, T) bool: False where padded."""
-    tokens: Tensor
-    """(n,) which of the b T positions are tokens."""
-
-
 class Packed(NamedTuple):
-    """The N tokens of the n cells of some buckets, one after another without padding."""
+    """The positions of several buckets one after another, N in all, so that what knows no cells does its work in one go."""
 
     genes: Tensor
-    """(N,) columns of the expressed genes."""
+    """(N,) columns of the expressed genes; 0 where padded."""
     values: Tensor
-    """(N,) normalised expression."""
-    lengths: Tensor
-    """(n,) expressed genes of each cell."""
-    blocks: list[Block]
+    """(N,) normalised expression; 0 where padded."""
+    buckets: list[Bucket]
+
+    def split(self, f: Tensor) -> list[Tensor]:
+        """What belongs to each bucket: (N, d) -> (b, T, d) each."""
+        parts = f.split([bucket.genes.numel() for bucket in self.buckets])
+        return [part.view(*bucket.genes.shape, -1) for part, bucket in zip(parts, self.buckets, strict=True)]
 
     def sum(self, f: Tensor) -> Tensor:
-        """Sums over the tokens of each cell, (N, d) -> (n, d); the same bits each time, on a GPU too."""
-        return torch.segment_reduce(f, "sum", lengths=self.lengths, axis=0, unsafe=True)
+        """Sums over the positions of each of the n cells, (N, d) -> (n, d)."""
+        return torch.cat([part.sum(1) for part in self.split(f)])
+
+    @property
+    def expressed(self) -> Tensor:
+        """(N,) bool: False where padded."""
+        return torch.cat([bucket.expressed.flatten() for bucket in self.buckets])
 
 
 def pack(buckets: list[Bucket]) -> Packed:
-    """Their tokens side by side, so that what knows no cells does its work without padding and in one go."""
-    lengths = [bucket.expressed.sum(1) for bucket in buckets]
-    sizes = torch.stack([own.sum() for own in lengths]).tolist()
-    genes, values, blocks, start = [], [], [], 0
-    for bucket, own, n in zip(buckets, lengths, sizes, strict=True):
-        n_positions, device = bucket.genes.shape[1], own.device
-        begin = own.cumsum(0) - own
-        position = torch.arange(n_positions, device=device)
-        place = start + begin[:, None] + torch.minimum(position, own[:, None] - 1)
-        row = torch.arange(len(own), device=device).repeat_interleave(own, output_size=n)
-        tokens = torch.arange(n, device=device) + (row * n_positions - begin[row])
-        genes.append(bucket.genes.flatten()[tokens])
-        values.append(bucket.values.flatten()[tokens])
-        blocks.append(Block(place, bucket.expressed[:, None, None], tokens))
-        start += n
-    return Packed(torch.cat(genes), torch.cat(values), torch.cat(lengths), blocks)
+    """Some buckets as one."""
+    genes, values = (torch.cat([getattr(bucket, name).flatten() for bucket in buckets]) for name in ("genes", "values"))
+    return Packed(genes, values, buckets)
 
 
 def packs(buckets: Iterable[Bucket]) -> Iterator[list[Bucket]]:
-    """Buckets together, as many as hold few enough tokens to stay in a cache."""
+    """Buckets together, as many as are small enough to stay in a cache."""
     some, n = [], 0
     for bucket in buckets:
         if some and n + bucket.genes.numel() > MAX_TOKENS:
