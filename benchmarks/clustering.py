@@ -98,7 +98,8 @@ def main() -> None:
     options = parse()
     if options.read:
         rows = [row for row in read(options.read) if row.get("set") in (*options.sets, None)]
-        print(tables([row for row in rows if row.get("seed", 0) in options.seeds]))
+        hidden = set(CALLED).difference(options.methods)
+        print(tables([row for row in rows if row.get("seed", 0) in options.seeds and row["method"] not in hidden]))
         return
     if options.growth:
         runs = [partial(growth, method=method) for method in ("growth", *options.against)]
@@ -129,7 +130,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--methods", nargs="+", default=CALLED, choices=CALLED)
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=range(5), help="to run, or with --read, like --sets, to show"
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=range(5),
+        help="to run, or with --read, like --sets and --methods, to show",
     )
     parser.add_argument("--estimate", action="store_true", help="estimate the number of clusters instead")
     parser.add_argument("--held-out", action="store_true", help="assign a tenth of the cells by the others instead")
