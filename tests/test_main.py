@@ -218,6 +218,7 @@ def test_wrong_usage(capsys, arguments):
     assert "scbignn" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("fast", ["default"], indirect=True)  # nothing is trained
 def test_exit_code_of_the_process(tmp_path):
     command = [sys.executable, "-m", "scbignn", "annotate", "none.h5ad", "--labels-key", "x", "-o", "out.h5ad"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -226,6 +227,7 @@ def test_exit_code_of_the_process(tmp_path):
     assert done.stderr == "scbignn: error: there is no file none.h5ad. Give the path of an h5ad file.\n"
 
 
+@pytest.mark.parametrize("fast", ["default"], indirect=True)  # nothing is trained
 def test_an_hdf5_file_of_something_else(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["values"] = np.arange(3)
