@@ -267,20 +267,20 @@ def _ridge(x: np.ndarray, x_all: np.ndarray, pairs: _Training, offset: _Member, 
 def _slopes(about: np.ndarray, pairs: _Training, offset: _Member, config: Config) -> _Chosen:
     """For each TF a ridge-logistic correction of its own, by what genes are like, (n_genes, d); one penalty for all."""
     shape, at = offset.logits.shape, (pairs.tf, pairs.gene)
-    y, start, fold = _at(pairs.y, at, shape), _at(offset.out_of_fold, at, shape), _at(pairs.fold + 1, at, shape)
+    y, before, fold = _at(pairs.y, at, shape), _at(offset.out_of_fold, at, shape), _at(pairs.fold + 1, at, shape)
     folds = [number + 1 for number in np.unique(pairs.fold)]
     last: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(folds)
 
     def out_of_fold(penalty: float) -> np.ndarray:
-        found = start.copy()
+        found = before.copy()
         for number, asked in enumerate(folds):
             inside = (fold > 0) & (fold != asked)
-            last[number] = w, c = ridge_logistics(about, y, start, inside, penalty, last[number])
+            last[number] = w, c = ridge_logistics(about, y, before, inside, penalty, last[number])
             found += np.where(fold == asked, w @ about.T + c[:, None], 0.0)
         return found[at]
 
     penalty, held_out, tried = _best_penalty(out_of_fold, pairs, config)
-    w, c = ridge_logistics(about, y, start, fold > 0, penalty, last[0])
+    w, c = ridge_logistics(about, y, before, fold > 0, penalty, last[0])
     return _Chosen(_Member(offset.logits + w @ about.T + c[:, None], held_out), tried)
 
 
