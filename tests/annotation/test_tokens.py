@@ -159,5 +159,4 @@ def test_cells_by_length_cost_more_the_longer_they_are():
         n_buckets += 1
         longest += [bucket.genes.shape[1]] * len(bucket.rows)
     longest = np.array(longest)
-    of_tokens, of_buckets = _tokens._PAIRS_PER_TOKEN * longest.sum(), _tokens._PAIRS_PER_BUCKET * n_buckets
-    assert costs.sum() == pytest.approx((longest**2).sum() + of_tokens + of_buckets)
+    assert costs.sum() == pytest.approx((longest * (longest + 75)).sum() + 25_000 * n_buckets)

@@ -159,7 +159,8 @@ def test_slots_of_an_earlier_run_do_not_stay(adata, predict, fast):
 
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer be the default:UserWarning")
-@pytest.mark.parametrize(("form", "n_genes"), [("h5ad", 30), ("h5ad", 40), ("zarr", 30)])
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+@pytest.mark.parametrize("n_genes", [30, 40])
 @each_mode
 def test_round_trip_through_a_file(adata, predict, contents, tmp_path, form, n_genes, mode):
     adata = adata[:, :n_genes].copy()
