@@ -123,8 +123,13 @@ def test_a_line_stands_above_a_bar_that_is_shown(monkeypatch):
                 bar.update()
                 logging.getLogger("scbignn").warning("look here")
                 bar.update()
-            seen = os.read(ours, 100_000).decode()
+            terminal.write("end")
+            terminal.flush()
+            seen = b""
+            while not seen.endswith(b"end"):  # a terminal hands over what it has by now, which may be a part
+                seen += os.read(ours, 100_000)
         os.close(ours)
-        line = next(part for part in seen.split("\r\n") if "look here" in part)
+        text = seen.decode()
+        line = next(part for part in text.split("\r\n") if "look here" in part)
         assert line.split("\r")[-1] == "WARNING: look here"
-        assert "50%" in seen.split("look here")[1]
+        assert "50%" in text.split("look here")[1]
