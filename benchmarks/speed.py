@@ -155,7 +155,7 @@ def gene_level(name: str, n_expressed: int, n_genes: int, device: torch.device, 
     ).to(device)
     labels = torch.from_numpy(np.random.default_rng(1).integers(N_LABELS, size=N_CELLS)).to(device)
     decisions = torch.zeros(N_CELLS, N_LABELS, device=device) if config.anchor else None
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     batches = np.array_split(np.random.default_rng(0).permutation(N_CELLS), N_CELLS // BATCH)
 
     def train() -> None:

@@ -4,7 +4,9 @@ import reference
 import torch
 from small import CPU, alpha, expression, gene_gnn, generator, shaken, tiny, weights
 
+from scbignn.annotation import _gene_gnn
 from scbignn.annotation._gene_gnn import GeneGNN, ValueReadOut
+from scbignn.annotation._gram_attention import gram_attention
 from scbignn.annotation._tokens import Bucket, Tokens, pack
 
 VARIANTS = {
@@ -13,6 +15,7 @@ VARIANTS = {
     "two layers, one head": {"n_layers": 2, "n_heads": 1},
     "two layers, two heads": {"n_layers": 2, "n_heads": 2},
     "mean read-out": {"read_out": "mean"},
+    "two layers, two heads of width eight": {"n_layers": 2, "n_heads": 2, "width": 16},
     "scaled": {"scale_attention": True, "n_layers": 2},
     "residual": {"residual": True, "n_layers": 2},
     "residual from the first layer": {"residual": True, "gene_width": 8},
@@ -135,9 +138,35 @@ def test_padding_holds_whatever_it_likes():
         noisy = bucket._replace(
             genes=bucket.genes.masked_fill(padding, 7), values=bucket.values.masked_fill(padding, 1e3)
         )
-        torch.testing.assert_close(network.embed([noisy]), network.embed([bucket]), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(network.embed(pack([noisy])), network.embed(pack([bucket])), rtol=1e-5, atol=1e-6)
         padded |= padding.any().item()
     assert padded
+
+
+@pytest.mark.parametrize("size", [1, 30])
+def test_padded_and_ragged_cells_get_the_same(monkeypatch, size):
+    asked = []
+    monkeypatch.setattr(_gene_gnn, "gram_attention", lambda *given: asked.append(gram_attention(*given)) or asked[-1])
+    network, x = gene_gnn(tiny(n_layers=2, n_heads=2, width=16, layer_norm=True)), expression(empty=(4,))
+    with torch.no_grad():
+        network.layers[1].w_g.weight.mul_(size)
+    tokens, cells = everything(x)
+    assert not network.is_padded(tokens)
+    ragged = network(tokens, cells)
+    gradient = torch.autograd.grad(ragged.square().sum(), network.layers[0].w_g.weight)
+    assert [found is None for found in asked] == [False, size > 1]
+    monkeypatch.setattr(network, "is_padded", lambda _: True)
+    torch.testing.assert_close(network(tokens, cells), ragged, rtol=1e-4, atol=1e-5)
+    padded = torch.autograd.grad(network(tokens, cells).square().sum(), network.layers[0].w_g.weight)
+    torch.testing.assert_close(padded, gradient, rtol=1e-4, atol=1e-4)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "padded"), [({"n_heads": 1}, False), ({"n_heads": 2}, True), ({"n_layers": 0, "gene_width": 8}, False)]
+)
+def test_heads_of_width_eight_need_no_padding(options, padded):
+    assert gene_gnn(tiny(**options)).is_padded(Tokens(expression(), CPU)) == padded
 
 
 @pytest.mark.parametrize("read_out", ["learned", "mean"])

@@ -149,7 +149,7 @@ def test_thinning_leaves_the_expected_sum_of_the_learned_read_out_unchanged():
 def test_cells_by_length_cost_more_the_longer_they_are():
     x = expression(60, 40, density=0.5, empty=(3, 7))
     tokens, cells = Tokens(x, CPU), np.random.default_rng(0).permutation(60)[:50]
-    rows, costs = tokens.by_length(cells)
+    rows, costs = tokens.by_length(cells, padded=True)
     lengths = tokens.lengths[cells[rows]]
     np.testing.assert_array_equal(np.sort(rows), np.arange(50))
     assert (np.diff(lengths) >= 0).all()
@@ -160,3 +160,29 @@ def test_cells_by_length_cost_more_the_longer_they_are():
         longest += [bucket.genes.shape[1]] * len(bucket.rows)
     longest = np.array(longest)
     assert costs.sum() == pytest.approx((longest * (longest + 75)).sum() + 25_000 * n_buckets)
+    ragged_rows, costs = tokens.by_length(cells, padded=False)
+    np.testing.assert_array_equal(ragged_rows, rows)
+    np.testing.assert_array_equal(costs, lengths.astype(float) * (lengths + 200))
+
+
+@pytest.mark.parametrize("most", [1, 60, 10**6])
+def test_ragged_cells_are_the_stored_entries_and_no_more_at_once_than_may_be(monkeypatch, most):
+    monkeypatch.setattr(_tokens, "MAX_TOKENS", most)
+    x, cells = expression(40, 25, empty=(4, 17)), np.array([7, 4, 3, 7, 29, 0, 17, *range(20)])
+    places = []
+    for rows, ragged in Tokens(x, CPU).ragged(cells):
+        places += rows.tolist()
+        own = x[cells[rows]]
+        np.testing.assert_array_equal(ragged.genes, own.indices)
+        np.testing.assert_array_equal(ragged.values, own.data)
+        np.testing.assert_array_equal(np.append(ragged.starts, len(own.data)), own.indptr)
+        np.testing.assert_array_equal(ragged.lengths, np.diff(own.indptr))
+        np.testing.assert_allclose(ragged.sum(ragged.values[:, None]), own.sum(1), rtol=1e-6)
+        assert ragged.expressed.shape == ragged.genes.shape
+        assert ragged.expressed.all()
+        assert len(own.data) <= most or len(rows) == 1
+    assert places == np.flatnonzero(np.diff(x.indptr)[cells]).tolist()
+
+
+def test_ragged_cells_without_genes():
+    assert list(Tokens(sp.csr_matrix((3, 4), dtype=np.float32), CPU).ragged(np.arange(3))) == []

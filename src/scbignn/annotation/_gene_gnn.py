@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 from .._layers import Correction, Dropout, linear, mlp, standardize_inputs
 from ._anchor import LOGIT_SCALE
 from ._config import Config
-from ._tokens import Bucket, Packed, Tokens, pack, packs
+from ._gram_attention import D_HEAD, gram_attention
+from ._tokens import Bucket, Packed, Ragged, Tokens, pack, packs
+
+#: Heads up to this width are narrow.
+_NARROW = 16
 
 
 class GeneGNN(nn.Module):
@@ -79,14 +84,26 @@ class GeneGNN(nn.Module):
         """h before the norm, (b, d), of each cell by itself; 0 for one that expresses none of the genes."""
         h = self.embedding.gene.new_zeros(len(cells), self.width)
         rows, found = [], []
-        for buckets in packs(tokens.buckets(cells)):
-            rows += [bucket.rows for bucket in buckets]
-            found.append(self.embed(buckets, tokens.share))
+        for own, part in self.parts(tokens, cells):
+            rows.append(own)
+            found.append(self.embed(part, tokens.share))
         return h.index_copy(0, torch.cat(rows), torch.cat(found)) if rows else h
 
-    def embed(self, buckets: list[Bucket], share: float = 1.0) -> Tensor:
-        """h, before the norm, of the n cells of some buckets, of which a share of the expressed genes is present: (n, d)."""
-        tokens = pack(buckets)
+    def is_padded(self, tokens: Tokens) -> bool:
+        """Whether cells are padded to the length of others, as torch's attention wants them, or go as they are."""
+        return tokens.device.type != "cpu" or any(layer.d_head != D_HEAD for layer in self.layers)
+
+    def parts(self, tokens: Tokens, cells: np.ndarray) -> Iterator[tuple[Tensor, Packed | Ragged]]:
+        """The cells that express a gene in the form that suits the layers, and their places among the given ones."""
+        if not self.is_padded(tokens):
+            for rows, ragged in tokens.ragged(cells):
+                yield torch.from_numpy(rows), ragged
+        else:
+            for buckets in packs(tokens.buckets(cells)):
+                yield torch.cat([bucket.rows for bucket in buckets]), pack(buckets)
+
+    def embed(self, tokens: Packed | Ragged, share: float = 1.0) -> Tensor:
+        """h, before the norm, of n cells, of which a share of the expressed genes is present: (n, d)."""
         f = self.embedding(tokens)  # (N, d_g)
         for layer in self.layers:
             f = layer(f, tokens)  # (N, d)
@@ -116,7 +133,7 @@ class GeneEmbedding(nn.Module):
         self.gene = nn.Parameter(torch.empty(n_genes, d_g).normal_(generator=init))
         self.count = mlp(1, d_hidden, d_g, init)
 
-    def forward(self, tokens: Packed) -> Tensor:
+    def forward(self, tokens: Packed | Ragged) -> Tensor:
         return F.embedding(tokens.genes, self.gene) + self.count(tokens.values[:, None])
 
 
@@ -136,13 +153,27 @@ class GramAttention(nn.Module):
         self.residual = config.residual and d_in == config.width
         self.norm = nn.LayerNorm(config.width) if config.layer_norm else nn.Identity()
 
-    def forward(self, f: Tensor, tokens: Packed) -> Tensor:
+    def forward(self, f: Tensor, tokens: Packed | Ragged) -> Tensor:
+        out = self.mlp_g(self.mix_ragged(f, tokens) if isinstance(tokens, Ragged) else self.mix(f, tokens))
+        return self.norm(f + out if self.residual else out)
+
+    def mix(self, f: Tensor, tokens: Packed) -> Tensor:
+        """R P of every head: (N, d_in) -> (H, d_h, N)."""
         mixed = [
             F.scaled_dot_product_attention(p, p, p, attn_mask=bucket.expressed[:, None, None], scale=self.scale)
             for p, bucket in zip(self.project(f, tokens), tokens.buckets, strict=True)
         ]  # (b, H, T, d_h) each
-        out = self.mlp_g(torch.cat([part.transpose(1, 2).flatten(0, 1) for part in mixed]))
-        return self.norm(f + out if self.residual else out)
+        return torch.cat([part.transpose(1, 2).flatten(0, 1) for part in mixed]).permute(1, 2, 0)
+
+    def mix_ragged(self, f: Tensor, tokens: Ragged) -> Tensor:
+        """R P of every head: (N, d_in) -> (H, d_h, N)."""
+        p = (self.w_g.weight @ f.T).unflatten(0, (self.n_heads, self.d_head))
+        mixed = gram_attention(p, tokens.starts, tokens.lengths, self.scale)
+        if mixed is None:
+            parts = [part.mT[None] for part in p.split(tokens.lengths.tolist(), dim=2)]  # (1, H, T, d_h) each
+            parts = [F.scaled_dot_product_attention(part, part, part, scale=self.scale)[0].mT for part in parts]
+            mixed = torch.cat(parts, dim=2)
+        return mixed
 
     def project(self, f: Tensor, tokens: Packed) -> list[Tensor]:
         """P of every head and bucket: (N, d_in) -> (b, H, T, d_h) each."""
@@ -157,7 +188,11 @@ class GramAttention(nn.Module):
 
 
 class HeadMLP(nn.Module):
-    """One MLP a head, all heads in two batched products: (N, H, d_h) -> (N, H d_h)."""
+    """One MLP a head, all heads in two batched products: (H, d_h, N) -> (N, H d_h).
+
+    Narrow heads keep positions last in between: a product of few rows and many columns takes half as long as one of many
+    rows and few columns.
+    """
 
     def __init__(self, n_heads: int, d_head: int, d_hidden: int, init: torch.Generator) -> None:
         super().__init__()
@@ -167,8 +202,11 @@ class HeadMLP(nn.Module):
             self.register_parameter(f"b{name}", nn.Parameter(torch.stack([h[layer].bias for h in heads]).detach()))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.baddbmm(self.b1[:, None], x.transpose(0, 1), self.w1).relu()
-        return torch.baddbmm(self.b2[:, None], x, self.w2).transpose(0, 1).flatten(1)
+        if x.shape[1] > _NARROW:
+            x = torch.baddbmm(self.b1[:, None], x.transpose(1, 2), self.w1).relu_()
+            return torch.baddbmm(self.b2[:, None], x, self.w2).transpose(0, 1).flatten(1)
+        x = (self.w1.transpose(1, 2) @ x).add_(self.b1[:, :, None]).relu_()
+        return (self.w2.transpose(1, 2) @ x).add_(self.b2[:, :, None]).flatten(0, 1).T
 
 
 class LearnedReadOut(nn.Module):
@@ -183,7 +221,7 @@ class LearnedReadOut(nn.Module):
         self.alpha = nn.Parameter(torch.ones(n_genes))
         self.mean_length = mean_length
 
-    def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
+    def forward(self, f: Tensor, tokens: Packed | Ragged, share: float = 1.0) -> Tensor:
         alpha = F.embedding(tokens.genes, self.alpha[:, None]) / (self.mean_length * share)
         return tokens.sum(alpha * tokens.expressed[:, None] * f)
 
@@ -201,7 +239,7 @@ class ValueReadOut(nn.Module):
         self.w = linear(d_in, d, init)
         self.mean_total = mean_total
 
-    def forward(self, f: Tensor, tokens: Packed, share: float = 1.0) -> Tensor:
+    def forward(self, f: Tensor, tokens: Packed | Ragged, share: float = 1.0) -> Tensor:
         value = tokens.values / (self.mean_total * share)  # 0 where padded
         return tokens.sum(value[:, None] * F.embedding(tokens.genes, self.v) * self.w(f))
 
@@ -209,6 +247,6 @@ class ValueReadOut(nn.Module):
 class MeanReadOut(nn.Module):
     """Eq. 5 with alpha_j = 1 / T_i: the mean over the expressed genes; (N, d) -> (n, d)."""
 
-    def forward(self, f: Tensor, tokens: Packed, _share: float = 1.0) -> Tensor:
+    def forward(self, f: Tensor, tokens: Packed | Ragged, _share: float = 1.0) -> Tensor:
         expressed = tokens.expressed[:, None].to(f.dtype)
         return tokens.sum(expressed * f) / tokens.sum(expressed)

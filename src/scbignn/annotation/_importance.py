@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from .._training import progress_bar
 from ._attention import Edges, attention_of_pairs, buckets_of, edges_of, no_pairs, strongest_pairs
 from ._gene_gnn import GeneGNN
-from ._tokens import Tokens
+from ._tokens import Tokens, pack
 
 #: Of a label with more cells, so many are looked at, and stand for all.
 _CELLS_OF_LABEL = 2000
@@ -121,7 +121,7 @@ def _attribution(gene_gnn: GeneGNN, tokens: Tokens, label: int, anchored: Anchor
         slopes = torch.from_numpy(np.ascontiguousarray(anchored.slopes.T, dtype=np.float32)).to(device)
     for cells, bucket in buckets_of(tokens):
         values = bucket.values.clone().requires_grad_()
-        h = gene_gnn.norm(gene_gnn.embed([bucket._replace(values=values)]))
+        h = gene_gnn.norm(gene_gnn.embed(pack([bucket._replace(values=values)])))
         decisions = None
         if anchored is not None:
             decisions = torch.from_numpy(anchored.decisions[cells]).to(device)

@@ -21,8 +21,9 @@ _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 MAX_PAIRS = 2_000_000
 #: Positions that are packed together unless one bucket has more.
 MAX_TOKENS = 16_384
-#: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
-_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 75, 25_000
+#: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket; and a token
+#: where cells are not padded.
+_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET, _PAIRS_PER_RAGGED_TOKEN = 75, 25_000, 200
 
 
 class Bucket(NamedTuple):
@@ -60,6 +61,29 @@ class Packed(NamedTuple):
     def expressed(self) -> Tensor:
         """(N,) bool: False where padded."""
         return torch.cat([bucket.expressed.flatten() for bucket in self.buckets])
+
+
+class Ragged(NamedTuple):
+    """The same without buckets and padding: the expressed genes of n cells one after another, N in all, on the CPU."""
+
+    genes: Tensor
+    """(N,) columns of the expressed genes."""
+    values: Tensor
+    """(N,) normalised expression."""
+    starts: np.ndarray
+    """(n,) int64, where each cell begins."""
+    lengths: np.ndarray
+    """(n,) int64, how many genes it expresses."""
+
+    def sum(self, f: Tensor) -> Tensor:
+        """Sums over the genes of each cell, (N, d) -> (n, d)."""
+        cell = torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
+        return f.new_zeros(len(self.lengths), f.shape[1]).index_add(0, cell, f)
+
+    @property
+    def expressed(self) -> Tensor:
+        """(N,) bool, all True."""
+        return torch.ones(len(self.genes), dtype=torch.bool)
 
 
 def pack(buckets: list[Bucket]) -> Packed:
@@ -128,10 +152,28 @@ class Tokens:
         for start, stop in _cuts(lengths):
             yield self._pad(rows[start:stop], cells, int(lengths[stop - 1]))
 
-    def by_length(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ragged(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, Ragged]]:
+        """The cells that express a gene, as many at once as stay in a cache, and their places among the given ones."""
+        rows = np.flatnonzero(self.lengths[cells])
+        ends = self.lengths[cells[rows]].cumsum(dtype=np.int64)
+        starts, genes_of = self._starts.numpy(), np.arange(ends[-1] if len(ends) else 0)
+        first = 0
+        while first < len(rows):
+            begin = ends[first - 1] if first else 0
+            last = max(first + 1, np.searchsorted(ends, begin + MAX_TOKENS, side="right"))
+            part = cells[rows[first:last]]
+            lengths = self.lengths[part].astype(np.int64)
+            own = ends[first:last] - lengths - begin
+            entry = torch.from_numpy(np.repeat(starts[part] - own, lengths) + genes_of[: lengths.sum()])
+            yield rows[first:last], Ragged(self._genes[entry], self._values[entry], own, lengths)
+            first = last
+
+    def by_length(self, cells: np.ndarray, *, padded: bool) -> tuple[np.ndarray, np.ndarray]:
         """Places of the given cells from the shortest to the longest, and what each costs, in entries of T x T matrices."""
         rows = np.argsort(self.lengths[cells], kind="stable")
         lengths = self.lengths[cells[rows]].astype(np.int64)
+        if not padded:
+            return rows, (lengths * (lengths + _PAIRS_PER_RAGGED_TOKEN)).astype(float)
         costs = np.zeros(len(rows))
         for start, stop in _cuts(lengths):
             longest = lengths[stop - 1]
