@@ -1,5 +1,6 @@
 """Attention of narrow heads against the softmax of Eq. 4 in double precision."""
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -97,6 +98,11 @@ def test_other_types_and_long_cells_are_left_to_torch(monkeypatch):
     assert gram_attention(p.double(), STARTS, LENGTHS, SCALE) is None
     monkeypatch.setattr(_gram_attention, "MAX_LENGTH", 149)
     assert gram_attention(p, STARTS, LENGTHS, SCALE) is None
+
+
+def test_numba_may_be_told_not_to_compile(monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert gram_attention(matrix(1.0).detach(), STARTS, LENGTHS, SCALE) is None
 
 
 def test_a_long_cell_has_room():

@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
@@ -61,10 +60,10 @@ def gram_attention(p: Tensor, starts: np.ndarray, lengths: np.ndarray, scale: fl
 
     Returns
     -------
-    (H, 8, N), 0 where padded; None if a cell is too long, or P too large, no number or of another type, which torch's
-    kernel must see to.
+    (H, 8, N), 0 where padded; None if a cell is too long, or P too large, no number or of another type, or Numba is told
+    not to compile: torch's kernel must see to it.
     """
-    if p.dtype != torch.float32 or lengths.max() > MAX_LENGTH:
+    if config.DISABLE_JIT or p.dtype != torch.float32 or lengths.max() > MAX_LENGTH:
         return None
     per_two = scale / math.log(2)  # exp(scale * s) = 2^(per_two * s)
     largest = per_two * float(p.detach().square().sum(1).max())
@@ -116,14 +115,21 @@ _compiled = njit(
 )  # but no other order of sums, which _exp2 relies on
 
 
-@intrinsic
-def _bits_of(_context, _number):
-    return types.int32(types.float32), lambda _, builder, __, given: builder.bitcast(given[0], ir.IntType(32))
+def _reinterpreted(number, as_type):
+    def generate(context, builder, _signature, given):
+        return builder.bitcast(given[0], context.get_value_type(as_type))
+
+    return as_type(number), generate
 
 
 @intrinsic
-def _with_bits(_context, _bits):
-    return types.float32(types.int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
+def _bits_of(_typing, number):
+    return _reinterpreted(number, types.int32)
+
+
+@intrinsic
+def _with_bits(_typing, number):
+    return _reinterpreted(number, types.float32)
 
 
 @_compiled
