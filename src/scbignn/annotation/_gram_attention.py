@@ -90,7 +90,7 @@ class _GramAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, p: Tensor, starts: np.ndarray, lengths: np.ndarray, root: float, shift: int) -> Tensor:
         p = p.contiguous()
-        out, per_sum = torch.zeros_like(p), p.new_zeros(len(p), p.shape[2])
+        out, per_sum = _room_like(p, lengths), _room_like(p[:, 0], lengths)
         ctx.cells = starts, lengths, FLOAT(root), _INT(shift)
         _of_cells(_forward, *ctx.cells, *(x.detach().numpy() for x in (p, per_sum, out)))
         ctx.save_for_backward(p, out, per_sum)
@@ -100,9 +100,15 @@ class _GramAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         p, out, per_sum = ctx.saved_tensors
-        found = torch.zeros_like(p)
+        found = _room_like(p, ctx.cells[1])
         _of_cells(_backward, *ctx.cells, *(x.numpy() for x in (p, per_sum, out, gradient.contiguous(), found)))
         return found, None, None, None, None
+
+
+def _room_like(x: Tensor, lengths: np.ndarray) -> Tensor:
+    """For numbers of every position, the last axis; 0 where there is padding, which no cell writes to."""
+    room = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return room if lengths.sum() == x.shape[-1] else room.zero_()
 
 
 def _of_cells(kernel: Callable, starts: np.ndarray, lengths: np.ndarray, *arguments: object) -> None:
