@@ -26,6 +26,7 @@ from ._loops import (
     ZERO,
     ZEROS,
     S,
+    add_two,
     at,
     compiled,
     dot,
@@ -200,12 +201,8 @@ def _forward(starts, lengths, root, shift, p, per_sum, out):  # noqa: PLR0917 (c
                     set_four(x, acc + i + k, plus(four(x, acc + i + k), ONE, total_low))
                     set_four(x, acc + i + k + HIGH, plus(four(x, acc + i + k + HIGH), ONE, total_high))
                 for j in range(beyond, n_lanes):
-                    first, second = x[at(e0 + j)], x[at(e1 + j)]
-                    x[at(z + j)] += first + second
-                    set_four(x, acc + j, plus(plus(four(x, acc + j), first, low0), second, low1))
-                for j in range(beyond, n_lanes):
-                    first, second = x[at(e0 + j)], x[at(e1 + j)]
-                    set_four(x, acc + j + HIGH, plus(plus(four(x, acc + j + HIGH), first, high0), second, high1))
+                    x[at(z + j)] += x[at(e0 + j)] + x[at(e1 + j)]
+                add_two(x, acc, e0, low0, high0, low1, high1, beyond, n_lanes)
             for j in range(n):
                 one = ONE / x[at(z + j)]
                 per_sum[at(head), at(start + j)] = one

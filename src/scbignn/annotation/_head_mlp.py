@@ -18,14 +18,15 @@ from ._loops import (
     ZERO,
     ZEROS,
     S,
+    add_two,
     at,
     compiled,
     dot,
     four,
     in_threads,
+    inlined,
     is_compilable,
     plus,
-    set_four,
 )
 
 #: Positions whose hidden units stay in the cache.
@@ -91,19 +92,24 @@ def _parts(x: Tensor, w1: Tensor) -> list[tuple[int, int]]:
 
 
 @compiled
-def _low(row):
-    return row[0], row[1], row[2], row[3]
-
-
-@compiled
-def _high(row):
-    return row[4], row[5], row[6], row[7]
+def _two_rows(weights, unit):
+    """Lower and upper coordinates of a unit's weights, and of the next one's."""
+    a, b = weights[unit], weights[unit + 1]
+    return (a[0], a[1], a[2], a[3]), (a[4], a[5], a[6], a[7]), (b[0], b[1], b[2], b[3]), (b[4], b[5], b[6], b[7])
 
 
 @compiled
 def _relu(y):
     """No smaller than 0; what is no number stays none."""
     return ZERO if y <= ZERO else y
+
+
+@inlined
+def _set_hidden(x, to, low1, high1, low2, high2, bias1, bias2, n):  # noqa: PLR0917 (called by position)
+    """Two hidden units of n positions, at `to` and `to` + S."""
+    for j in range(n):
+        x[at(to + j)] = _relu(dot(low1, high1, x, j) + bias1)
+        x[at(to + S + j)] = _relu(dot(low2, high2, x, j) + bias2)
 
 
 @compiled
@@ -120,20 +126,10 @@ def _forward(first, last, x_in, w1, b1, w2, b2, out):  # noqa: PLR0917 (called b
                 for j in range(n):
                     x[at(acc + d * S + j)] = b2[head, d]
             for unit in range(0, w1.shape[1], 2):
-                one, two = w1[head, unit], w1[head, unit + 1]
-                low1, high1, low2, high2 = _low(one), _high(one), _low(two), _high(two)
-                bias1, bias2 = b1[head, unit], b1[head, unit + 1]
-                for j in range(n):
-                    x[at(hidden + j)] = _relu(dot(low1, high1, x, j) + bias1)
-                    x[at(hidden + S + j)] = _relu(dot(low2, high2, x, j) + bias2)
-                one, two = w2[head, unit], w2[head, unit + 1]
-                low1, high1, low2, high2 = _low(one), _high(one), _low(two), _high(two)
-                for j in range(n):
-                    h1, h2 = x[at(hidden + j)], x[at(hidden + S + j)]
-                    set_four(x, acc + j, plus(plus(four(x, acc + j), h1, low1), h2, low2))
-                for j in range(n):
-                    h1, h2 = x[at(hidden + j)], x[at(hidden + S + j)]
-                    set_four(x, acc + j + HIGH, plus(plus(four(x, acc + j + HIGH), h1, high1), h2, high2))
+                low1, high1, low2, high2 = _two_rows(w1[head], unit)
+                _set_hidden(x, hidden, low1, high1, low2, high2, b1[head, unit], b1[head, unit + 1], n)
+                low1, high1, low2, high2 = _two_rows(w2[head], unit)
+                add_two(x, acc, hidden, low1, high1, low2, high2, 0, n)
             for j in range(n):
                 for d in range(D_HEAD):
                     out[at(start + j), at(D_HEAD * head + d)] = x[at(acc + d * S + j)]
@@ -157,24 +153,14 @@ def _backward(first, last, d_w1, d_b1, d_w2, d_b2, x_in, w1, b1, w2, gradient, f
                     total += x[at(g + d * S + j)]
                 d_b2[head, d] += total
             for unit in range(0, w1.shape[1], 2):
-                one, two = w1[head, unit], w1[head, unit + 1]
-                low1, high1, low2, high2 = _low(one), _high(one), _low(two), _high(two)
-                bias1, bias2 = b1[head, unit], b1[head, unit + 1]
-                for j in range(n):
-                    x[at(hidden + j)] = _relu(dot(low1, high1, x, j) + bias1)
-                    x[at(hidden + S + j)] = _relu(dot(low2, high2, x, j) + bias2)
-                one, two = w2[head, unit], w2[head, unit + 1]
-                out_low1, out_high1, out_low2, out_high2 = _low(one), _high(one), _low(two), _high(two)
+                low1, high1, low2, high2 = _two_rows(w1[head], unit)
+                _set_hidden(x, hidden, low1, high1, low2, high2, b1[head, unit], b1[head, unit + 1], n)
+                out_low1, out_high1, out_low2, out_high2 = _two_rows(w2[head], unit)
                 for j in range(n):
                     pull1, pull2 = dot(out_low1, out_high1, x, g + j), dot(out_low2, out_high2, x, g + j)
                     x[at(pull + j)] = ZERO if x[at(hidden + j)] <= ZERO else pull1
                     x[at(pull + S + j)] = ZERO if x[at(hidden + S + j)] <= ZERO else pull2
-                for j in range(n):
-                    pull1, pull2 = x[at(pull + j)], x[at(pull + S + j)]
-                    set_four(x, acc + j, plus(plus(four(x, acc + j), pull1, low1), pull2, low2))
-                for j in range(n):
-                    pull1, pull2 = x[at(pull + j)], x[at(pull + S + j)]
-                    set_four(x, acc + j + HIGH, plus(plus(four(x, acc + j + HIGH), pull1, high1), pull2, high2))
+                add_two(x, acc, pull, low1, high1, low2, high2, 0, n)
                 for k in range(2):
                     total, total_low, total_high = ZERO, ZEROS, ZEROS
                     for j in range(n):

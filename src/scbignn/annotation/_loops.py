@@ -27,7 +27,10 @@ FLOAT, at = np.float32, np.uint64
 ZERO, ONE, ZEROS = FLOAT(0), FLOAT(1), (FLOAT(0),) * 4
 
 #: Sums may be taken in any order; no number is taken for finite.
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract", "arcp"})
+_HOW = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz", "contract", "arcp"}}
+compiled = njit(**_HOW)
+#: The same, written into the caller: what has a loop of its own is not vectorised unless its places are constants there.
+inlined = njit(**_HOW, inline="always")
 
 
 def is_compilable(x: Tensor) -> bool:
@@ -72,3 +75,14 @@ def dot(low, high, x, j):
     a, b = four(x, j), four(x, j + HIGH)
     one = low[0] * a[0] + low[1] * a[1] + low[2] * a[2] + low[3] * a[3]
     return one + (high[0] * b[0] + high[1] * b[1] + high[2] * b[2] + high[3] * b[3])
+
+
+@inlined
+def add_two(x, matrix, weights, low0, high0, low1, high1, first, last):  # noqa: PLR0917 (called by position)
+    """Two rows, weighted by x at `weights` and `weights` + S, to positions `first` to `last` of a matrix."""
+    for j in range(first, last):
+        weight0, weight1 = x[at(weights + j)], x[at(weights + S + j)]
+        set_four(x, matrix + j, plus(plus(four(x, matrix + j), weight0, low0), weight1, low1))
+    for j in range(first, last):
+        weight0, weight1 = x[at(weights + j)], x[at(weights + S + j)]
+        set_four(x, matrix + j + HIGH, plus(plus(four(x, matrix + j + HIGH), weight0, high0), weight1, high1))
