@@ -167,7 +167,7 @@ def test_cells_by_length_cost_more_the_longer_they_are():
 
 @pytest.mark.parametrize("most", [1, 60, 10**6])
 def test_ragged_cells_are_the_stored_entries_and_no_more_at_once_than_may_be(monkeypatch, most):
-    monkeypatch.setattr(_tokens, "_MAX_RAGGED_TOKENS", most)
+    monkeypatch.setattr(_tokens, "MAX_TOKENS", most)
     x, cells = expression(40, 25, empty=(4, 17)), np.array([7, 4, 3, 7, 29, 0, 17, *range(20)])
     places = []
     for rows, ragged in Tokens(x, CPU).ragged(cells):

@@ -16,6 +16,7 @@ from ._config import Config
 from ._gram_attention import gram_attention
 from ._head_mlp import head_mlp
 from ._loops import D_HEAD
+from ._token_loops import add_and_normalize, embed, weigh_and_sum
 from ._tokens import Bucket, Packed, Ragged, Tokens, pack, packs
 
 #: Heads up to this width are narrow.
@@ -136,7 +137,8 @@ class GeneEmbedding(nn.Module):
         self.count = mlp(1, d_hidden, d_g, init)
 
     def forward(self, tokens: Packed | Ragged) -> Tensor:
-        return look_up(self.gene, tokens.genes) + self.count(tokens.values[:, None])
+        found = embed(tokens.genes, tokens.values, self.gene, self.count)
+        return look_up(self.gene, tokens.genes) + self.count(tokens.values[:, None]) if found is None else found
 
 
 def look_up(table: Tensor, genes: Tensor) -> Tensor:
@@ -166,7 +168,10 @@ class GramAttention(nn.Module):
 
     def forward(self, f: Tensor, tokens: Packed | Ragged) -> Tensor:
         out = self.mlp_g(self.mix_ragged(f, tokens) if isinstance(tokens, Ragged) else self.mix(f, tokens))
-        return self.norm(f + out if self.residual else out)
+        if not self.residual:
+            return self.norm(out)
+        found = add_and_normalize(f, out, self.norm) if isinstance(self.norm, nn.LayerNorm) else None
+        return self.norm(f + out) if found is None else found
 
     def mix(self, f: Tensor, tokens: Packed) -> Tensor:
         """R P of every head: (N, d_in) -> (H, d_h, N)."""
@@ -254,8 +259,11 @@ class ValueReadOut(nn.Module):
         self.mean_total = mean_total
 
     def forward(self, f: Tensor, tokens: Packed | Ragged, share: float = 1.0) -> Tensor:
-        value = tokens.values / (self.mean_total * share)  # 0 where padded
-        return tokens.sum(value[:, None] * look_up(self.v, tokens.genes) * self.w(f))
+        f, value = self.w(f), tokens.values / (self.mean_total * share)  # 0 where padded
+        found = None
+        if isinstance(tokens, Ragged):
+            found = weigh_and_sum(f, value, tokens.genes, self.v, tokens.starts, tokens.lengths)
+        return tokens.sum(value[:, None] * look_up(self.v, tokens.genes) * f) if found is None else found
 
 
 class MeanReadOut(nn.Module):

@@ -32,6 +32,7 @@ from ._loops import (
     dot,
     four,
     in_threads,
+    inlined,
     is_compilable,
     plus,
     set_four,
@@ -41,6 +42,10 @@ from ._loops import (
 _UNSHIFTED = 80
 #: ... and by how much exponents may be shifted down until a row of small ones, the largest of which is above 0, loses digits.
 _MAX_SHIFT = 100
+#: The least exponent whose power is surely a normal number, and the shift up to which none is less: entries of P P^T are no smaller
+#: than the largest with a minus.
+_LEAST = -124
+_SAFE_SHIFT = (-_LEAST - _UNSHIFTED) // 2
 _LANES = 8
 #: Entries of P P^T that are worth another thread, 2 ms of work or so.
 _ENTRIES_PER_THREAD = 1_000_000
@@ -81,7 +86,7 @@ def gram_attention(p: Tensor, starts: np.ndarray, lengths: np.ndarray, scale: fl
     if not is_compilable(p) or lengths.max() > MAX_LENGTH:
         return None
     per_two = scale / math.log(2)  # exp(scale * s) = 2^(per_two * s)
-    largest = per_two * float(p.detach().square().sum(1).max())
+    largest = per_two * float(_largest_square(p.detach().numpy()))
     if not largest <= _UNSHIFTED + _MAX_SHIFT:
         return None
     return _GramAttention.apply(p, starts, lengths, math.sqrt(per_two), max(0, math.ceil(largest) - _UNSHIFTED))
@@ -148,20 +153,43 @@ def _with_bits(_typing, number):
 
 
 @_in_order
-def _exp2(y, shift):
-    """2^(y - shift), or 2^-126 where that is less: the nearest integer as exponent, a polynomial for what is left."""
-    y = max(y, FLOAT(shift - 126))
-    rounded = y + _ROUND
-    t = y - (rounded - _ROUND)
+def _exp2(y, rounding):
+    """2^(y - shift) with `rounding` = _ROUND - shift: a polynomial, to whose exponent the nearest integer is added."""
+    rounded = y + rounding
+    t = y - (rounded - rounding)
     t2 = t * t
-    mantissa = (_C0 + t * _C1) + t2 * ((_C2 + t * _C3) + t2 * (_C4 + t * _C5))
-    return mantissa * _with_bits(_INT((_bits_of(rounded) << _INT(23)) + _INT((_INT(127) - shift) << _INT(23))))
+    power = (_C0 + t * _C1) + t2 * ((_C2 + t * _C3) + t2 * (_C4 + t * _C5))
+    return _with_bits(_INT(_bits_of(power) + (_bits_of(rounded) << _INT(23))))
+
+
+@inlined
+def _raise(x, e0, e1, shift, first, last):
+    """Two rows of exponents to the least that may be, before they are shifted."""
+    if shift > _SAFE_SHIFT:
+        least = FLOAT(shift + _LEAST)
+        for j in range(first, last):
+            x[at(e0 + j)] = max(x[at(e0 + j)], least)
+            x[at(e1 + j)] = max(x[at(e1 + j)], least)
+
+
+@compiled
+def _largest_square(p):
+    """The largest square of a row of P, or no number if there is such a row: numbers without a sign compare as their bits do."""
+    largest = _INT(0)
+    for head in range(len(p)):
+        for j in range(p.shape[2]):
+            square = ZERO
+            for d in range(D_HEAD):
+                square += p[at(head), at(d), at(j)] ** 2
+            largest = max(largest, _INT(_bits_of(square) & _INT(0x7FFFFFFF)))
+    return _with_bits(largest)
 
 
 @compiled
 def _forward(starts, lengths, root, shift, p, per_sum, out):  # noqa: PLR0917 (called by position)
     """out_j = sum_i E_ij p_i / z_j with E = 2^(k k^T - shift), k = root * p, and z its sums; per_sum is 1 / z."""
     acc, z, e0, e1 = MATRIX, 2 * MATRIX, 2 * MATRIX + S, 2 * MATRIX + 2 * S
+    rounding = _ROUND - FLOAT(shift)
     x = np.empty(2 * MATRIX + 3 * S, FLOAT)
     for cell in range(len(starts)):
         start, n = starts[cell], lengths[cell]
@@ -182,9 +210,10 @@ def _forward(starts, lengths, root, shift, p, per_sum, out):  # noqa: PLR0917 (c
                 for j in range(own, n_lanes):
                     x[at(e0 + j)] = dot(low0, high0, x, j)
                     x[at(e1 + j)] = dot(low1, high1, x, j)
+                _raise(x, e0, e1, shift, own, n_lanes)
                 for j in range(own, n_lanes):
-                    x[at(e0 + j)] = _exp2(x[at(e0 + j)], shift)
-                    x[at(e1 + j)] = _exp2(x[at(e1 + j)], shift)
+                    x[at(e0 + j)] = _exp2(x[at(e0 + j)], rounding)
+                    x[at(e1 + j)] = _exp2(x[at(e1 + j)], rounding)
                 for j in range(n, n_lanes):
                     x[at(e0 + j)] = x[at(e1 + j)] = 0
                 if i + 1 == n:
@@ -220,7 +249,7 @@ def _backward(starts, lengths, root, shift, p, per_sum, out, gradient, found):  
     - c_i - c_j), which is symmetric as E is: the gradient in k_j is root times sum_i w_ij k_i + E_ij y_i.
     """
     acc, y, c = MATRIX, 2 * MATRIX, 3 * MATRIX
-    per_root = ONE / root
+    per_root, rounding = ONE / root, _ROUND - FLOAT(shift)
     e0, e1, w0, w1 = c + S, c + 2 * S, c + 3 * S, c + 4 * S
     x = np.empty(3 * MATRIX + 5 * S, FLOAT)
     for cell in range(len(starts)):
@@ -254,8 +283,9 @@ def _backward(starts, lengths, root, shift, p, per_sum, out, gradient, found):  
                 for j in range(own, n_lanes):
                     x[at(w0 + j)] += dot(y_low0, y_high0, x, j) - c0
                     x[at(w1 + j)] += dot(y_low1, y_high1, x, j) - c1
+                _raise(x, e0, e1, shift, own, n_lanes)
                 for j in range(own, n_lanes):
-                    first, second = _exp2(x[at(e0 + j)], shift), _exp2(x[at(e1 + j)], shift)
+                    first, second = _exp2(x[at(e0 + j)], rounding), _exp2(x[at(e1 + j)], rounding)
                     x[at(e0 + j)], x[at(e1 + j)] = first, second
                     x[at(w0 + j)] *= _LN2 * first
                     x[at(w1 + j)] *= _LN2 * second

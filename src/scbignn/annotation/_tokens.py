@@ -19,8 +19,8 @@ from .._layers import draw_kept
 _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 #: ... or when those matrices would hold more entries than this.
 MAX_PAIRS = 2_000_000
-#: Positions that are packed together unless one bucket has more; and where cells are not padded, unless one cell has more.
-MAX_TOKENS, _MAX_RAGGED_TOKENS = 16_384, 10_240
+#: Positions that are packed together unless one bucket has more, or one cell, where cells are not padded.
+MAX_TOKENS = 16_384
 #: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket; and a token
 #: where cells are not padded.
 _PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET, _PAIRS_PER_RAGGED_TOKEN = 75, 25_000, 200
@@ -160,7 +160,7 @@ class Tokens:
         first = 0
         while first < len(rows):
             begin = ends[first - 1] if first else 0
-            last = max(first + 1, np.searchsorted(ends, begin + _MAX_RAGGED_TOKENS, side="right"))
+            last = max(first + 1, np.searchsorted(ends, begin + MAX_TOKENS, side="right"))
             part = cells[rows[first:last]]
             lengths = self.lengths[part].astype(np.int64)
             own = ends[first:last] - lengths - begin
