@@ -51,7 +51,7 @@ NETWORKS = {
     "default": Config(gene_dropout=0.0),
 }
 #: Expressed genes a cell, genes.
-CELLS = {"two layers, one head": [(160, 1000), (500, 1000)], "default": [(110, 256)]}
+CELLS = {"two layers, one head": [(160, 1000), (500, 1000)], "default": [(110, 256), (160, 1000), (500, 1000)]}
 N_CELLS, BATCH = 960, 96
 #: What `annotate_cells` calls, by the name of the phase in the table.
 PHASES = {
