@@ -19,10 +19,11 @@ from scbignn.annotation import Config, calibrate, calibration_record
 matplotlib.use("agg")
 
 
-def pytest_configure() -> None:
-    """The processes that run tests, which start later, have one core each: their libraries are to use no more."""
-    for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes that run tests, if they start later, have one core each: their libraries are to use no more."""
+    if config.getoption("numprocesses", None):
+        for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
