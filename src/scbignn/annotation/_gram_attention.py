@@ -27,6 +27,7 @@ from ._loops import (
     ZEROS,
     S,
     add_two,
+    arrays,
     at,
     compiled,
     dot,
@@ -98,7 +99,7 @@ class _GramAttention(torch.autograd.Function):
         p = p.contiguous()
         out, per_sum = _room_like(p, lengths), _room_like(p[:, 0], lengths)
         ctx.cells = starts, lengths, FLOAT(root), _INT(shift)
-        _of_cells(_forward, *ctx.cells, *(x.detach().numpy() for x in (p, per_sum, out)))
+        _of_cells(_forward, *ctx.cells, *arrays(p, per_sum, out))
         ctx.save_for_backward(p, out, per_sum)
         return out
 
@@ -107,7 +108,7 @@ class _GramAttention(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         p, out, per_sum = ctx.saved_tensors
         found = _room_like(p, ctx.cells[1])
-        _of_cells(_backward, *ctx.cells, *(x.numpy() for x in (p, per_sum, out, gradient.contiguous(), found)))
+        _of_cells(_backward, *ctx.cells, *arrays(p, per_sum, out, gradient.contiguous(), found))
         return found, None, None, None, None
 
 

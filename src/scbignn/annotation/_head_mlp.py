@@ -19,6 +19,7 @@ from ._loops import (
     ZEROS,
     S,
     add_two,
+    arrays,
     at,
     compiled,
     dot,
@@ -59,8 +60,7 @@ class _HeadMLP(torch.autograd.Function):
     def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         x, w1 = x.contiguous(), w1.mT.contiguous()
         out = x.new_empty(x.shape[2], D_HEAD * len(x))
-        given = [a.detach().numpy() for a in (x, w1, b1, w2, b2)]
-        in_threads(_forward, _parts(x, w1), *given, out.numpy())
+        in_threads(_forward, _parts(x, w1), *arrays(x, w1, b1, w2, b2, out))
         ctx.save_for_backward(x, w1, b1, w2)
         return out
 
@@ -72,7 +72,7 @@ class _HeadMLP(torch.autograd.Function):
         found = torch.empty_like(x)
         sums = [torch.zeros(len(parts), *shape) for shape in (w1.shape, b1.shape, w2.shape, x.shape[:2])]
         parts = [(*part, *(total[number].numpy() for total in sums)) for number, part in enumerate(parts)]
-        in_threads(_backward, parts, *(a.numpy() for a in (x, w1, b1, w2, gradient.contiguous(), found)))
+        in_threads(_backward, parts, *arrays(x, w1, b1, w2, gradient.contiguous(), found))
         d_w1, d_b1, d_w2, d_b2 = (total.sum(0) for total in sums)
         return found, d_w1.mT, d_b1, d_w2, d_b2
 

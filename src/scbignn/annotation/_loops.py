@@ -38,6 +38,11 @@ def is_compilable(x: Tensor) -> bool:
     return not config.DISABLE_JIT and x.device.type == "cpu" and x.dtype == torch.float32
 
 
+def arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The memory of tensors, as the loops take it."""
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
 def in_threads(kernel: Callable, parts: Sequence[tuple], *arguments: object) -> None:
     """The parts, each by a thread of its own, which is given its part and then the arguments."""
     if len(parts) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._loops import FLOAT, ONE, ZERO, at, compiled, is_compilable
+from ._loops import FLOAT, ONE, ZERO, arrays, at, compiled, is_compilable
 
 
 def embed(genes: Tensor, values: Tensor, table: Tensor, count: nn.Sequential) -> Tensor | None:
@@ -84,7 +84,7 @@ class _Embed(torch.autograd.Function):
         ctx, genes: Tensor, values: Tensor, table: Tensor, ends: Tensor, offsets: Tensor, slopes: Tensor
     ) -> Tensor:
         out = table.new_empty(len(genes), table.shape[1])
-        _embed(*_arrays(genes, values, table, ends, offsets, slopes, out))
+        _embed(*arrays(genes, values, table, ends, offsets, slopes, out))
         ctx.save_for_backward(genes, values, ends, slopes)
         ctx.n_genes = len(table)
         return out
@@ -95,9 +95,7 @@ class _Embed(torch.autograd.Function):
         genes, values, ends, slopes = ctx.saved_tensors
         d_values, d_table = torch.empty_like(values), gradient.new_zeros(ctx.n_genes, gradient.shape[1])
         d_offsets, d_slopes = torch.zeros_like(slopes), torch.zeros_like(slopes)
-        _embed_back(
-            *_arrays(genes, values, ends, slopes, gradient.contiguous(), d_values, d_table, d_offsets, d_slopes)
-        )
+        _embed_back(*arrays(genes, values, ends, slopes, gradient.contiguous(), d_values, d_table, d_offsets, d_slopes))
         return None, d_values, d_table, None, d_offsets, d_slopes
 
 
@@ -106,7 +104,7 @@ class _Normalize(torch.autograd.Function):
     def forward(ctx, f: Tensor, out: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         f, out = f.contiguous(), out.contiguous()
         found, moments = torch.empty_like(f), f.new_empty(len(f), 2)
-        _normalize(FLOAT(eps), *_arrays(f, out, weight, bias, found, moments))
+        _normalize(FLOAT(eps), *arrays(f, out, weight, bias, found, moments))
         ctx.save_for_backward(f, out, weight, moments)
         return found
 
@@ -115,7 +113,7 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         f, out, weight, moments = ctx.saved_tensors
         found, d_weight, d_bias = torch.empty_like(f), torch.zeros_like(weight), torch.zeros_like(weight)
-        _normalize_back(*_arrays(f, out, weight, moments, gradient.contiguous(), found, d_weight, d_bias))
+        _normalize_back(*arrays(f, out, weight, moments, gradient.contiguous(), found, d_weight, d_bias))
         return found, found, d_weight, d_bias, None
 
 
@@ -125,7 +123,7 @@ class _WeighAndSum(torch.autograd.Function):
         ctx, f: Tensor, weights: Tensor, genes: Tensor, table: Tensor, starts: np.ndarray, lengths: np.ndarray
     ) -> Tensor:
         f, out = f.contiguous(), f.new_zeros(len(starts), f.shape[1])
-        _weigh_and_sum(starts, lengths, *_arrays(f, weights, genes, table, out))
+        _weigh_and_sum(starts, lengths, *arrays(f, weights, genes, table, out))
         ctx.save_for_backward(f, weights, genes, table)
         ctx.cells = starts, lengths
         return out
@@ -135,13 +133,9 @@ class _WeighAndSum(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         f, weights, _, table = ctx.saved_tensors
         found = [torch.zeros_like(part) for part in (f, weights, table)]
-        _weigh_and_sum_back(*ctx.cells, *_arrays(*ctx.saved_tensors, gradient.contiguous(), *found))
+        _weigh_and_sum_back(*ctx.cells, *arrays(*ctx.saved_tensors, gradient.contiguous(), *found))
         d_f, d_weights, d_table = found
         return d_f, d_weights, None, d_table, None, None
-
-
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [tensor.detach().numpy() for tensor in tensors]
 
 
 # --- compiled ---------------------------------------------------------------------------------------------------------
