@@ -197,10 +197,11 @@ def test_two_processes_go_on_with_what_one_has_begun(two):
 
 
 @pytest.mark.slow
-def test_gradients_are_those_of_the_whole_batch(two):
+@pytest.mark.parametrize("name", ["step", "step sent"])
+def test_gradients_are_those_of_the_whole_batch(two, name):
     expected = together.step(ALONE)
     assert expected.keys() == {"gradient before", "gradient after"}
-    for found in loaded(two, "step"):
+    for found in loaded(two, name):
         same(found, expected, 1e-6)
 
 
@@ -212,6 +213,13 @@ def test_processes_agree_or_say_in_what_they_differ(two):
     assert told[0]["alike"] == ""
     assert "do not agree on: seed. Let all run the same program on the same data" in told[0]["unlike"]
     assert told[0]["by itself"] == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no folder in memory")
+def test_processes_of_one_machine_share_memory_and_leave_no_file(two):
+    assert all(json.loads((two / f"told{rank}.json").read_text())["shares memory"] for rank in (0, 1))
+    assert not list(Path("/dev/shm").glob("scbignn-*"))
 
 
 @pytest.mark.slow

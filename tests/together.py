@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -85,6 +86,7 @@ def main(folder: Path) -> None:
     settings.progress = False
     ranks = join(CPU, devices=2)
     told = {
+        "shares memory": ranks.memory is not None,
         "agreed": ranks.agree(float(ranks.rank), 1.5),
         "alike": refusal(ranks, data=np.arange(3), seed=1),
         "unlike": refusal(ranks, data=np.arange(3), seed=ranks.rank),
@@ -93,7 +95,8 @@ def main(folder: Path) -> None:
     (folder / f"told{ranks.rank}.json").write_text(json.dumps(told))
     runs = {name: arrays(run(name, ranks=ranks)) for name in CONFIGS}
     runs["resumed"] = arrays(run("everything", ranks=ranks, checkpoint=folder / "interrupted"))
-    for name, found in {**runs, "step": step(ranks)}.items():
+    steps = {"step": step(ranks), "step sent": step(dataclasses.replace(ranks, memory=None))}
+    for name, found in {**runs, **steps}.items():
         np.savez(folder / f"{name}{ranks.rank}.npz", **found)
     _learn.Config = lambda: FAST  # the command takes no configuration
     code = command.main([*ANNOTATE, str(folder / "cells.h5ad"), "--output", str(folder / "annotated.h5ad")])

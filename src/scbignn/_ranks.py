@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ._shared_memory import SharedMemory, share_memory
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -28,6 +30,8 @@ class Ranks:
     """How many there are."""
     device: torch.device = torch.device("cpu")
     """Where this one computes."""
+    memory: SharedMemory | None = None
+    """What all add up in, where they are of one machine; without, they send what is to be added."""
 
     @property
     def is_first(self) -> bool:
@@ -54,7 +58,7 @@ class Ranks:
         """All n rows, of which each process has computed those at its places: (m, d) -> (n, d), with gradient."""
         if self.size == 1:
             return part
-        return _Assemble.apply(part, torch.from_numpy(places).to(part.device), n, self.size)
+        return _Assemble.apply(part, torch.from_numpy(places).to(part.device), n, self)
 
     def average_gradients(self, module: nn.Module) -> None:
         """Replace each gradient by its mean over processes; one that no process has stays None.
@@ -68,11 +72,18 @@ class Ranks:
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         has_one = parts[0].new_tensor([p.grad is not None for p in parameters])
         flat = torch.cat([*(part.reshape(-1) for part in parts), has_one])
-        dist.all_reduce(flat)
+        self.add_up(flat)
         flat /= self.size
         *parts, has_one = flat.split([*(part.numel() for part in parts), len(parts)])
         for parameter, part, exists in zip(parameters, parts, has_one.tolist(), strict=True):
             parameter.grad = part.view_as(parameter) if exists else None
+
+    def add_up(self, tensor: Tensor) -> None:
+        """Replace a tensor, contiguous and without gradient, by its sum over processes."""
+        if self.memory is None:
+            dist.all_reduce(tensor)
+        else:
+            self.memory.add_up(tensor.numpy())
 
     def agree(self, *values: float) -> tuple[float, ...]:
         """The values that the first process has: where rounding differs, all take the same turn."""
@@ -115,11 +126,11 @@ class _Assemble(torch.autograd.Function):
     """The sum over processes of each one's rows at their places, and zeros elsewhere."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor, places: Tensor, n: int, size: int) -> Tensor:
+    def forward(ctx: Any, part: Tensor, places: Tensor, n: int, ranks: Ranks) -> Tensor:
         ctx.save_for_backward(places)
-        ctx.size = size
+        ctx.size = ranks.size
         whole = part.new_zeros(n, *part.shape[1:]).index_copy_(0, places, part)
-        dist.all_reduce(whole)
+        ranks.add_up(whole)
         return whole
 
     @staticmethod
@@ -172,7 +183,7 @@ def join(device: torch.device, devices: int | None = None, num_nodes: int | None
         return _launched(device.type, n_devices, n_nodes)
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
-    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+    return _in_group(device)
 
 
 def is_first() -> bool:
@@ -198,7 +209,13 @@ def _launched(kind: str, n_devices: int, n_nodes: int) -> Ranks:
     if fabric.device.type != kind:
         msg = f'the program was started on {fabric.device.type}, but device="{kind}". Say the same in both places.'
         raise ValueError(msg)
-    return Ranks(fabric.global_rank, fabric.world_size, fabric.device)
+    return _in_group(fabric.device)
+
+
+def _in_group(device: torch.device) -> Ranks:
+    """This process among those that are connected."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    return Ranks(rank, size, device, share_memory(rank, size) if device.type == "cpu" else None)
 
 
 def _started_with() -> tuple[int, int]:

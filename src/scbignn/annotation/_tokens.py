@@ -23,7 +23,7 @@ MAX_PAIRS = 2_000_000
 MAX_TOKENS = 16_384
 #: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket; and a token
 #: where cells are not padded.
-_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET, _PAIRS_PER_RAGGED_TOKEN = 75, 25_000, 200
+_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET, _PAIRS_PER_RAGGED_TOKEN = 75, 25_000, 130
 
 
 class Bucket(NamedTuple):
