@@ -213,7 +213,7 @@ def _launched(kind: str, n_devices: int, n_nodes: int) -> Ranks:
 
 
 def _in_group(device: torch.device) -> Ranks:
-    """This process among those that are connected."""
+    """One process among those that are connected."""
     rank, size = dist.get_rank(), dist.get_world_size()
     return Ranks(rank, size, device, share_memory(rank, size) if device.type == "cpu" else None)
 

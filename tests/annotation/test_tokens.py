@@ -162,7 +162,7 @@ def test_cells_by_length_cost_more_the_longer_they_are():
     assert costs.sum() == pytest.approx((longest * (longest + 75)).sum() + 25_000 * n_buckets)
     ragged_rows, costs = tokens.by_length(cells, padded=False)
     np.testing.assert_array_equal(ragged_rows, rows)
-    np.testing.assert_array_equal(costs, lengths.astype(float) * (lengths + 200))
+    np.testing.assert_array_equal(costs, lengths.astype(float) * (lengths + 130))
 
 
 @pytest.mark.parametrize("most", [1, 60, 10**6])
