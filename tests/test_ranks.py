@@ -39,6 +39,17 @@ def test_every_place_is_of_one_process_and_all_do_as_much(size, n):
         assert max(work) <= costs.sum() / size + 2 * costs.max()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, 5, 200])
+def test_what_is_dealt_is_of_one_process_and_all_have_as_much_of_all_sizes(size, n):
+    hands = [Ranks(rank, size).deal(n) for rank in range(size)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(hands)), np.arange(n))
+    lengths = np.sort(np.random.default_rng(0).integers(0, 500, n))
+    for costs in (np.ones(n), lengths, lengths**2):
+        work = [costs[hand].sum() for hand in hands]
+        assert max(work) - min(work) <= 2 * costs.max(initial=0)
+
+
 def test_every_process_has_short_ones_and_long_ones():
     costs = np.arange(1.0, 401)
     shares = [Ranks(rank, 3).share(costs) for rank in range(3)]

@@ -20,8 +20,9 @@ class Ranks:
     """Processes that run the same program on the same data; by default one, by itself.
 
     All draw the same random numbers and take the same steps. What costs most, they divide: each computes some rows of a
-    batch (:meth:`share`), all get the whole (:meth:`assemble`), everything that follows from it is done alike by each,
-    and gradients are averaged (:meth:`average_gradients`). Loss and gradient are those of the whole batch, to rounding.
+    batch (:meth:`deal` or :meth:`share`), all get the whole (:meth:`assemble`), everything that follows from it is done
+    alike by each, and gradients are averaged (:meth:`average_gradients`). Loss and gradient are those of the whole batch,
+    to rounding.
     """
 
     rank: int = 0
@@ -37,6 +38,14 @@ class Ranks:
     def is_first(self) -> bool:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
+
+    def deal(self, n: int) -> np.ndarray:
+        """Places of what this process does, where neighbours need not be done together; all do as much of every kind.
+
+        From the place that costs least to the one that costs most they are dealt out to the processes, there and back.
+        """
+        turn = np.arange(n) % (2 * self.size)
+        return np.flatnonzero(np.minimum(turn, 2 * self.size - 1 - turn) == self.rank)
 
     def share(self, costs: np.ndarray) -> np.ndarray:
         """Places of what this process does; every place is of one process, and all do as much.

@@ -425,8 +425,11 @@ class EM:
         """h of the given cells, (b, d), of which each process computes its share up to the norm."""
         if self.ranks.size == 1:
             return self.gene_gnn(tokens, cells)
-        rows, costs = tokens.by_length(cells, padded=self.gene_gnn.is_padded(tokens))
-        own = rows[self.ranks.share(costs)]
+        own = tokens.by_length(cells)
+        if self.gene_gnn.is_padded(tokens):
+            own = own[self.ranks.share(tokens.costs_of_padded(cells[own]))]
+        else:
+            own = own[self.ranks.deal(len(cells))]
         part = self.gene_gnn.pooled(tokens, cells[own])
         return self.gene_gnn.norm(self.ranks.assemble(part, own, len(cells)))
 

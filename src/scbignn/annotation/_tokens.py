@@ -21,9 +21,8 @@ _MAX_WASTE, _WASTED_PAIRS = 1.25, 10_000
 MAX_PAIRS = 2_000_000
 #: Positions that are packed together unless one bucket has more, or one cell, where cells are not padded.
 MAX_TOKENS = 16_384
-#: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket; and a token
-#: where cells are not padded.
-_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET, _PAIRS_PER_RAGGED_TOKEN = 75, 25_000, 130
+#: What else takes time, in the same unit (measured on a CPU, forward and backward): a token, and a bucket.
+_PAIRS_PER_TOKEN, _PAIRS_PER_BUCKET = 75, 25_000
 
 
 class Bucket(NamedTuple):
@@ -168,17 +167,17 @@ class Tokens:
             yield rows[first:last], Ragged(self._genes[entry], self._values[entry], own, lengths)
             first = last
 
-    def by_length(self, cells: np.ndarray, *, padded: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Places of the given cells from the shortest to the longest, and what each costs, in entries of T x T matrices."""
-        rows = np.argsort(self.lengths[cells], kind="stable")
-        lengths = self.lengths[cells[rows]].astype(np.int64)
-        if not padded:
-            return rows, (lengths * (lengths + _PAIRS_PER_RAGGED_TOKEN)).astype(float)
-        costs = np.zeros(len(rows))
+    def by_length(self, cells: np.ndarray) -> np.ndarray:
+        """Places of the given cells, from the shortest to the longest."""
+        return np.argsort(self.lengths[cells], kind="stable")
+
+    def costs_of_padded(self, cells: np.ndarray) -> np.ndarray:
+        """What each of these cells, from the shortest to the longest, costs in buckets, in entries of T x T matrices."""
+        lengths, costs = self.lengths[cells].astype(np.int64), np.zeros(len(cells))
         for start, stop in _cuts(lengths):
             longest = lengths[stop - 1]
             costs[start:stop] = longest * (longest + _PAIRS_PER_TOKEN) + _PAIRS_PER_BUCKET / (stop - start)
-        return rows, costs
+        return costs
 
     def _pad(self, rows: np.ndarray, batch: np.ndarray, n_positions: int) -> Bucket:
         device = self._values.device
