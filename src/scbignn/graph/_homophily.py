@@ -37,7 +37,9 @@ def homophily_per_label(adjacency: sp.spmatrix | sp.sparray, labels: np.ndarray,
 
 
 def _labelled_edges(adjacency: sp.spmatrix | sp.sparray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    edges = sp.coo_matrix(adjacency)
-    source, target = labels[edges.row], labels[edges.col]
-    known = (source >= 0) & (target >= 0)
+    """Labels at both ends of each edge that has two."""
+    labelled = np.flatnonzero(labels >= 0)
+    edges = sp.csr_matrix(adjacency)[labelled]
+    source, target = np.repeat(labels[labelled], np.diff(edges.indptr)), labels[edges.indices]
+    known = target >= 0
     return source[known], target[known]
