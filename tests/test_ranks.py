@@ -228,9 +228,8 @@ def test_processes_agree_or_say_in_what_they_differ(two):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no folder in memory")
-def test_processes_of_one_machine_share_memory_and_leave_no_file(two):
+def test_processes_of_one_machine_share_memory(two):
     assert all(json.loads((two / f"told{rank}.json").read_text())["shares memory"] for rank in (0, 1))
-    assert not list(Path("/dev/shm").glob("scbignn-*"))
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_no_sum_is_mixed_with_the_one_before_or_after(late):
 
 def test_what_is_no_block_of_memory_is_refused():
     shared = SharedMemory(np.zeros(SharedMemory.n_bytes(1), dtype=np.uint8), 0, 1)
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match=r"shape \(4, 3\) is not contiguous"):
         shared.add_up(np.ones((4, 4))[:, :3])
 
 
@@ -74,7 +74,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="files cannot be given their room")
+needs_files_in_memory = pytest.mark.skipif(
+    not hasattr(os, "posix_fallocate"), reason="files cannot be given their room"
+)
+
+
+@needs_files_in_memory
 def test_two_see_what_one_writes(folder):
     path = _shared_memory._zeros(100)
     one, other = _shared_memory._opened(path), _shared_memory._opened(path)
@@ -83,19 +88,34 @@ def test_two_see_what_one_writes(folder):
     assert other.tolist() == [0, 0, 0, 7, *[0] * 96]
 
 
+@needs_files_in_memory
+@pytest.mark.parametrize("other_has_it", [True, False])
+def test_all_share_or_none_and_no_file_stays(folder, monkeypatch, other_has_it):
+    def gather(everyone, own):
+        assert [path.stat().st_size for path in folder.iterdir()] == [SharedMemory.n_bytes(2)]
+        everyone[:] = own, other_has_it
+
+    monkeypatch.setattr(_shared_memory.dist, "broadcast_object_list", lambda path: path)
+    monkeypatch.setattr(_shared_memory.dist, "all_gather_object", gather)
+    assert (_shared_memory.share_memory(0, 2) is not None) == other_has_it
+    assert list(folder.iterdir()) == []
+
+
 def no_room(*_):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [("os.posix_fallocate", no_room), ("scbignn._shared_memory.config.DISABLE_JIT", 1)],
-    ids=["full", "no JIT"],
-)
-def test_without_room_or_compiler_nothing_is_shared_and_no_file_stays(folder, monkeypatch, change):
-    monkeypatch.setattr(*change, raising=False)
+def test_without_room_nothing_is_shared_and_no_file_stays(folder, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", no_room, raising=False)
     assert _shared_memory._zeros(100) is None
     assert list(folder.iterdir()) == []
+
+
+def test_without_a_compiler_nothing_is_shared(folder, monkeypatch):
+    (folder / "memory").write_bytes(b"0" * 100)
+    assert _shared_memory._opened(folder / "memory") is not None
+    monkeypatch.setattr("scbignn._shared_memory.config.DISABLE_JIT", 1)
+    assert _shared_memory._opened(folder / "memory") is None
 
 
 def test_without_a_folder_in_memory_nothing_is_shared(folder):

@@ -63,9 +63,13 @@ class SharedMemory:
         ------
         TimeoutError
             A process did not come.
+        ValueError
+            The array is not contiguous.
         """
-        numbers = array.view()
-        numbers.shape = -1  # an error, not a copy, where it is not contiguous
+        if not array.flags.c_contiguous:
+            msg = f"an array of shape {array.shape} is not contiguous. Pass np.ascontiguousarray(array)."
+            raise ValueError(msg)
+        numbers = array.reshape(-1)
         n_at_once = _PIECE // array.itemsize
         for start in range(0, len(numbers), n_at_once):
             piece = numbers[start : start + n_at_once]
@@ -100,8 +104,8 @@ def share_memory(rank: int, size: int) -> SharedMemory | None:
 
 
 def _zeros(n_bytes: int) -> Path | None:
-    """A new file in memory; None where there is no room for it, or the loops below are not compiled."""
-    if config.DISABLE_JIT or not hasattr(os, "posix_fallocate"):
+    """A new file in memory; None where there is no such folder, or no room for it."""
+    if not hasattr(os, "posix_fallocate"):
         return None
     try:
         number, name = tempfile.mkstemp(prefix="scbignn-", dir=_FOLDER)
@@ -118,6 +122,9 @@ def _zeros(n_bytes: int) -> Path | None:
 
 
 def _opened(path: Path) -> np.ndarray | None:
+    """The bytes of a file; None where this machine does not have it, or Numba is told not to compile what is below."""
+    if config.DISABLE_JIT:
+        return None
     try:
         with path.open("r+b") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.uint8)
