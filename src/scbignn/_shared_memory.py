@@ -145,16 +145,14 @@ def _fence(_typing):
 
 @njit(cache=True)
 def _say(said, rank, number):
-    _fence()
+    _fence()  # what was written stands there before anybody is told
     said[rank, 0] = number
-    _fence()
 
 
 @njit(cache=True)
 def _all_said(said, number):
-    _fence()
     for rank in range(len(said)):
         if said[rank, 0] < number:
             return False
-    _fence()
+    _fence()  # what the others wrote is read after they have told
     return True

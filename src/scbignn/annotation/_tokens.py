@@ -146,7 +146,7 @@ class Tokens:
 
     def buckets(self, cells: np.ndarray) -> Iterator[Bucket]:
         """The cells that express a gene, sorted by length and cut into buckets; cells without one are left out."""
-        rows = np.argsort(self.lengths[cells], kind="stable")
+        rows = self.by_length(cells)
         lengths = self.lengths[cells[rows]].astype(np.int64)
         for start, stop in _cuts(lengths):
             yield self._pad(rows[start:stop], cells, int(lengths[stop - 1]))
