@@ -217,7 +217,7 @@ def run(
         found["target rate"] = np.broadcast_to(fit_degree(known, shown, tf_penalty=1e6).gene, known.shape)
         found["Pearson, absolute"] = np.abs(genes.pearson)
     if learns and "trees" in methods:
-        found["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs)
+        found["trees on TF expression (GRNBoost2-like)"] = tree_importance(name, x, tfs, init)
     if learns and "mlp" in methods:
         timed("MLP on expression alone", lambda: expression_mlp(known, shown, tfs, genes, start_at))
     if learns and "gat" in methods:
@@ -263,22 +263,22 @@ _KEPT: dict[object, np.ndarray] = {}
 
 def diffusion(name: str, x: np.ndarray, tfs: np.ndarray, init: int) -> np.ndarray:
     """The links of TFs by RegDiffusion: it reads no edge, so once an initialisation is enough."""
-    if (name, init) not in _KEPT:
-        _KEPT[name, init] = regdiffusion.links(x, init)[tfs]
-    return _KEPT[name, init]
+    if (name, "diffusion", init) not in _KEPT:
+        _KEPT[name, "diffusion", init] = regdiffusion.links(x, init)[tfs]
+    return _KEPT[name, "diffusion", init]
 
 
-def tree_importance(name: str, x: np.ndarray, tfs: np.ndarray) -> np.ndarray:
-    """How much trees that predict a gene from the TFs rest on each: it reads no edge, so once a set is enough."""
-    if name not in _KEPT:
+def tree_importance(name: str, x: np.ndarray, tfs: np.ndarray, init: int) -> np.ndarray:
+    """How much trees that predict a gene from the TFs rest on each; once an initialisation, as above."""
+    if (name, "trees", init) not in _KEPT:
         scores = np.zeros((len(tfs), x.shape[1]))
         z = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
         for gene in range(x.shape[1]):
             others = np.flatnonzero(tfs != gene)
-            forest = ExtraTreesRegressor(40, max_features="sqrt", min_samples_leaf=3, random_state=0)
+            forest = ExtraTreesRegressor(40, max_features="sqrt", min_samples_leaf=3, random_state=init)
             scores[others, gene] = forest.fit(z[:, tfs[others]], z[:, gene]).feature_importances_
-        _KEPT[name] = scores
-    return _KEPT[name]
+        _KEPT[name, "trees", init] = scores
+    return _KEPT[name, "trees", init]
 
 
 @cache
