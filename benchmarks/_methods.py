@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import anndata
+import numba
 import numpy as np
 import pandas as pd
 import torch
 from _problem import Problem
 from _scores import scores
 from rivals import NAMES, rival
+from threadpoolctl import threadpool_limits
 
 import scbignn
 from scbignn.annotation import Config
@@ -48,6 +50,13 @@ def _in_a_process(task, *args) -> list[dict[str, object]]:
         return receiver.recv()
     finally:
         process.join()
+
+
+def limit_threads(n: int) -> None:
+    """Of torch, OpenMP, BLAS and Numba, in this process and in those that are forked from it."""
+    torch.set_num_threads(n)
+    threadpool_limits(n)
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
 
 
 def _rows(problem: Problem, truth: np.ndarray, answers, threads: int) -> list[dict[str, object]]:

@@ -19,8 +19,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
-import torch
-from _methods import _in_a_process
+from _methods import _in_a_process, limit_threads
 from _runs import read, write
 from _tables import digits
 from clustering import OURS, components, ours, partition, peak, warm_up
@@ -79,7 +78,7 @@ def cells(adata: anndata.AnnData, case: str, seed: int) -> anndata.AnnData:
 
 
 def scored(adata: anndata.AnnData, method: str, seed: int, threads: int) -> dict[str, object]:
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     truth, batch = adata.obs["cell_type"], adata.obs["batch"]
     start = time.perf_counter()
     found = clusters(adata, method, truth.nunique(), seed)
