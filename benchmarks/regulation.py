@@ -262,23 +262,24 @@ _KEPT: dict[object, np.ndarray] = {}
 
 
 def diffusion(name: str, x: np.ndarray, tfs: np.ndarray, init: int) -> np.ndarray:
-    """The links of TFs by RegDiffusion: it reads no edge, so once an initialisation is enough."""
-    if (name, "diffusion", init) not in _KEPT:
-        _KEPT[name, "diffusion", init] = regdiffusion.links(x, init)[tfs]
-    return _KEPT[name, "diffusion", init]
+    """The links of TFs by RegDiffusion: it reads no edge, so once an initialisation is enough for all networks."""
+    expression, _ = SETS[name]
+    if (expression, init) not in _KEPT:
+        _KEPT[expression, init] = regdiffusion.links(x, init)
+    return _KEPT[expression, init][tfs]
 
 
 def tree_importance(name: str, x: np.ndarray, tfs: np.ndarray, init: int) -> np.ndarray:
-    """How much trees that predict a gene from the TFs rest on each; once an initialisation, as above."""
-    if (name, "trees", init) not in _KEPT:
+    """How much trees that predict a gene from the TFs rest on each, once an initialisation: TFs are of one network."""
+    if (name, init) not in _KEPT:
         scores = np.zeros((len(tfs), x.shape[1]))
         z = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
         for gene in range(x.shape[1]):
             others = np.flatnonzero(tfs != gene)
             forest = ExtraTreesRegressor(40, max_features="sqrt", min_samples_leaf=3, random_state=init)
             scores[others, gene] = forest.fit(z[:, tfs[others]], z[:, gene]).feature_importances_
-        _KEPT[name, "trees", init] = scores
-    return _KEPT[name, "trees", init]
+        _KEPT[name, init] = scores
+    return _KEPT[name, init]
 
 
 @cache
