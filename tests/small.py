@@ -163,3 +163,8 @@ def alpha(network: GeneGNN) -> np.ndarray | None:
     """The weight of each gene in the read-out, or None where that is the mean."""
     read_out = network.read_out
     return read_out.alpha.detach().double().numpy() / read_out.mean_length if hasattr(read_out, "alpha") else None
+
+
+def as_stored(x: sp.csr_matrix) -> list[bytes]:
+    """A sparse matrix as it lies in memory, to compare bit for bit."""
+    return [x.data.tobytes(), x.indices.tobytes(), x.indptr.tobytes()]

@@ -263,7 +263,7 @@ def test_inspect_tells_of_a_problem_by_its_exit_code(source, capsys):
 
 
 def test_inspect_does_not_read_matrices_in_full(adata, source, monkeypatch, capsys):
-    monkeypatch.setattr("scbignn._check.SAMPLE", 20)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 20)
     assert main(["inspect", str(source)]) == 0
     assert capsys.readouterr().out.count("seen in 20 of 60 cells") == 3
 

@@ -75,7 +75,7 @@ def test_summary_against_numpy(monkeypatch):
 
 @pytest.mark.parametrize("disk", [OnDisk, Lazy])
 def test_of_what_is_not_in_memory_some_rows_are_read(monkeypatch, disk):
-    monkeypatch.setattr("scbignn._check.SAMPLE", 10)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 10)
     x = disk(COUNTS)
     found = survey(x, "X", [])
     assert found.sampled
@@ -86,7 +86,7 @@ def test_of_what_is_not_in_memory_some_rows_are_read(monkeypatch, disk):
 
 
 def test_a_sample_of_empty_rows(monkeypatch):
-    monkeypatch.setattr("scbignn._check.SAMPLE", 2)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 2)
     x = COUNTS.copy()
     x[[0, 49]] = 0
     assert survey(x, "X", []).expression.kind == "counts"

@@ -541,7 +541,7 @@ def test_any_form(cells, form, dtype):
 
 @pytest.mark.parametrize("dense", [True, False])
 def test_backed(cells, tmp_path, monkeypatch, dense):
-    monkeypatch.setattr("scbignn._check.SAMPLE", 30)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 30)
     cells.raw = cells
     if dense:
         cells.X = cells.X.toarray()
@@ -572,7 +572,7 @@ def test_a_view(cells, contents):
 
 
 def test_the_whole_matrix_is_looked_at_in_memory(cells, monkeypatch):
-    monkeypatch.setattr("scbignn._check.SAMPLE", 5)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 5)
     monkeypatch.setattr("scbignn.inspection._matrix._BLOCK", 7)
     put((33, 4), np.nan)(cells)
     assert "1 values are NaN" in findings(inspect(cells))["X"][1]

@@ -839,7 +839,7 @@ def test_a_reference_that_stays_on_disk(adata, fast, tmp_path):
 
 def test_values_that_cannot_be_used_are_found_in_a_file(adata, fast, tmp_path, monkeypatch):
     monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 16)
-    monkeypatch.setattr("scbignn._check.SAMPLE", 5)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 5)
     adata.X.data[adata.X.indptr[20]] = np.nan
     backed = on_disk(adata, tmp_path)
     with pytest.raises(ValueError, match="adata.X holds 1 NaN"):

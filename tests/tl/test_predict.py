@@ -361,7 +361,7 @@ def test_a_backed_query_gives_the_same_and_its_file_stays(adata, predict, tmp_pa
 
     predict(adata, mode=mode, chunk_size=8)
     monkeypatch.setattr("scbignn._adata.pick_matrix", counted)
-    monkeypatch.setattr("scbignn._check.SAMPLE", 5)
+    monkeypatch.setattr("scbignn._check._expression.SAMPLE", 5)
     predict(backed, mode=mode, chunk_size=8)
     assert backed.isbacked
     assert asked == [5, *[8] * 7, 4]  # a sample, and then every row once

@@ -1,0 +1,25 @@
+"""AnnData to arrays and results to slots: the only writer of slots."""
+
+from ._annotation import annotation_slots, label_colors, prediction_slots
+from ._clustering import clustering_slots, predicted_cluster_slots
+from ._read import ExpressionRows, in_columns, read_expression, read_groups, read_log_expression
+from ._regulation import grn_index_slots, grn_slots, stale_grn_slots
+from ._slots import Slot, write_slots
+
+__all__ = [
+    "ExpressionRows",
+    "Slot",
+    "annotation_slots",
+    "clustering_slots",
+    "grn_index_slots",
+    "grn_slots",
+    "in_columns",
+    "label_colors",
+    "predicted_cluster_slots",
+    "prediction_slots",
+    "read_expression",
+    "read_groups",
+    "read_log_expression",
+    "stale_grn_slots",
+    "write_slots",
+]

@@ -1,0 +1,39 @@
+"""Slots of an AnnData, written all or none."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from anndata import AnnData
+
+
+class Slot(NamedTuple):
+    """One value and where it goes: ``adata.<attribute>[name] = value``. None removes what an earlier run left there."""
+
+    attribute: str
+    name: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.attribute}[{self.name!r}]"
+
+
+def write_slots(adata: AnnData, slots: list[Slot]) -> None:
+    """Write all slots or none: after an error or an interrupt every slot is as it was before."""
+    before = []
+    try:
+        for attribute, name, value in slots:
+            mapping = getattr(adata, attribute)
+            before.append((attribute, name, name in mapping, mapping.get(name)))
+            if value is not None:
+                mapping[name] = value
+            elif name in mapping:
+                del mapping[name]
+    except BaseException:
+        for attribute, name, existed, value in reversed(before):
+            mapping = getattr(adata, attribute)
+            if existed:
+                mapping[name] = value
+            elif name in mapping:
+                del mapping[name]
+        raise
