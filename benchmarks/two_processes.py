@@ -24,8 +24,9 @@ import scipy.sparse as sp
 import torch
 from _runs import write
 
+from scbignn._checkpoints import Keeper
 from scbignn._ranks import ALONE, Ranks, join
-from scbignn._training import Keeper, progress_bar
+from scbignn._training import progress_bar
 from scbignn.annotation import Config
 from scbignn.annotation._em import EM
 

@@ -27,6 +27,7 @@ FLOORS = {
     "_genes": 2,
     "graph": 2,
     "_layers": 2,
+    "_checkpoints": 1,
     "_training": 2,
     **dict.fromkeys(WINGS, 3),
     "inspection": 3,

@@ -8,8 +8,9 @@ import reference
 import torch
 from small import CPU, alpha, expression, generator, labelled, shaken, tiny, weights
 
+from scbignn._checkpoints import Keeper
 from scbignn._settings import settings
-from scbignn._training import Keeper, Schedule, progress_bar
+from scbignn._training import Schedule, progress_bar
 from scbignn.annotation import _em, _fit, fit, gather_evidence
 from scbignn.graph import Neighbors
 

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA
 from small import generator
 
-from scbignn import _training
+from scbignn import _checkpoints
 from scbignn.regulation import Config, GeneTransformer, fit_transformer
 
 CPU = torch.device("cpu")
@@ -123,7 +123,7 @@ def test_seeds_decide_and_an_interrupted_run_ends_the_same(tmp_path, monkeypatch
     whole, history = fit_transformer(cells(), SMALL, device=CPU, seed=0)
     assert not torch.equal(weights(fit_transformer(cells(), SMALL, device=CPU, seed=1)[0]), weights(whole))
     file, calls = tmp_path / "run.safetensors", []
-    offer = _training.Keeper.offer
+    offer = _checkpoints.Keeper.offer
 
     def offer_and_stop(self, epochs, parts):
         self._interval = 0
@@ -133,7 +133,7 @@ def test_seeds_decide_and_an_interrupted_run_ends_the_same(tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_training.Keeper, "offer", offer_and_stop)
+        patch.setattr(_checkpoints.Keeper, "offer", offer_and_stop)
         with pytest.raises(KeyboardInterrupt):
             fit_transformer(cells(), SMALL, device=CPU, seed=0, checkpoint=file)
     resumed, again = fit_transformer(cells(), SMALL, device=CPU, seed=0, checkpoint=file)

@@ -565,7 +565,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(adata, fast, tmp_path, mo
     scbignn.tl.annotate(whole, "cell_type", config=config)
 
     # Written after every epoch, not every minute; interrupted right after one.
-    keeper = scbignn._training.Keeper
+    keeper = scbignn._checkpoints.Keeper
     offer, left = keeper.offer, [at]
 
     def offer_and_stop(self, *state):

@@ -189,7 +189,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(adata, fast, tmp_path, mon
     path = tmp_path / "run"
     fast = dataclasses.replace(fast, cross_fit_folds=0)
     whole = scbignn.tl.fit(adata, "cell_type", config=fast)
-    keeper = scbignn._training.Keeper
+    keeper = scbignn._checkpoints.Keeper
     offer, left = keeper.offer, [4]
 
     def offer_and_stop(self, *state):

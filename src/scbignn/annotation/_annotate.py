@@ -15,9 +15,10 @@ import torch
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
+from .._checkpoints import NOTHING, Checkpoints
 from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean_share, normalized
 from .._ranks import ALONE, Ranks
-from .._training import NOTHING, Checkpoints, progress_bar
+from .._training import progress_bar
 from ..graph import Engine, Neighbors, nearest_neighbors
 from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
 from ._attention import Edges
@@ -109,7 +110,7 @@ def annotate_cells(
         As in :func:`scbignn.annotation.fit`.
     checkpoint_dir, fingerprint
         Folder that keeps the anchors, EM and the folds of cross-fitting, and what else the run depends on; see
-        :class:`scbignn._training.Checkpoints`.
+        :class:`scbignn._checkpoints.Checkpoints`.
     """
     where = str(device) if ranks.size == 1 else device.type
     about = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}

@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._checkpoints import NOTHING, Checkpoints
 from .._expression import Rows
 from .._ranks import ALONE, Ranks
-from .._training import NOTHING, Checkpoints, progress_bar
+from .._training import progress_bar
 from ..graph import Engine
 from ._anchor import deal_folds
 from ._config import Config

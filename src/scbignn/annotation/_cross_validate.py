@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .._agreement import mean_agreement
+from .._checkpoints import Checkpoints, Keeper, below, prefixed, remove_checkpoints
 from .._keys import column_names
-from .._training import Checkpoints, Keeper, below, prefixed, remove_checkpoints
 from ..graph import Engine
 from ._annotate import annotate_cells
 from ._config import Config

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._checkpoints import Keeper, below, prefixed
 from .._expression import mean_and_variance
 from .._ranks import ALONE, Ranks
-from .._training import Epoch, Keeper, Schedule, Step, below, prefixed, progress_bar, train
+from .._training import Epoch, Schedule, Step, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, neighbor_mean
 from ._anchor import draw_labelled, label_believed
 from ._cell_gnn import CellGNN, Cells

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from .._checkpoints import Keeper
 from .._ranks import ALONE, Ranks
-from .._training import Keeper
 from ..graph import Engine
 from ._config import Config
 from ._em import EM, Fit, GeneLevel
@@ -58,7 +58,7 @@ def fit(
     seed
         Seeds initial weights, the validation split, batches, pseudo-labels and dropout.
     checkpoint, fingerprint
-        File that keeps the run, and what else it depends on; see :class:`scbignn._training.Keeper`.
+        File that keeps the run, and what else it depends on; see :class:`scbignn._checkpoints.Keeper`.
     ranks
         The processes that run this together. They divide what q computes; p trains alike in each.
     gene_level

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from .._checkpoints import below, prefixed
 from .._files import Parts, read_parts, write_parts
 from .._hub import as_table, card, pull, share
-from .._training import below, prefixed
 from ._config import Config
 from ._encoder import BGFormer
 from ._landmarks import Landmarks

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checkpoints import Keeper
 from .._layers import Dropout, linear, mlp
-from .._training import Keeper, Schedule, train
+from .._training import Schedule, train
 from ..graph import Aggregate, Attend, Engine, neighbor_attention, neighbor_mean, neighbor_sum
 from ._config import Config, Layer
 from ._pooling import LearnedPooling

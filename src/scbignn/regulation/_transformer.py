@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checkpoints import Keeper, below, prefixed
 from .._layers import linear, mlp
-from .._training import Keeper, Schedule, below, prefixed, progress_bar, train
+from .._training import Schedule, progress_bar, train
 from ._config import Config
 from ._encoders import components, standardize
 from ._pooling import CellStates

@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from .._adata import annotation_slots, write_slots
 from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
-from .._training import remove_checkpoints
+from .._checkpoints import remove_checkpoints
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate

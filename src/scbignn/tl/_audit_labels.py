@@ -14,8 +14,8 @@ from anndata import AnnData
 
 from .._adata import Slot, write_slots
 from .._check import check_anndata, check_free, check_writable
+from .._checkpoints import remove_checkpoints
 from .._keys import AuditKeys
-from .._training import remove_checkpoints
 from ..annotation import Config, audit_table, label_shapes
 from ..annotation import audit_labels as audit_cells
 from ._learn import check_config, learn

@@ -16,8 +16,9 @@ from natsort import natsorted
 
 from .._adata import Slot, label_colors, write_slots
 from .._check import Labels, batch_column, check_anndata, check_free, check_writable, some
+from .._checkpoints import remove_checkpoints
 from .._keys import CrossValidationKeys
-from .._training import progress_bar, remove_checkpoints
+from .._training import progress_bar
 from ..annotation import Config, deal_folds, validation_tables
 from ..annotation import cross_validate as cross_validate_cells
 from ._learn import prepare, run_params

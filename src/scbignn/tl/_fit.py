@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from .._adata import label_colors
 from .._check import check_type, gene_names, some
-from .._training import remove_checkpoints
+from .._checkpoints import remove_checkpoints
 from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
 

@@ -22,9 +22,10 @@ from .._adata import (
     write_slots,
 )
 from .._check import check_anndata, check_free, checkpoint_folder, counted, generator_of
+from .._checkpoints import Checkpoints, remove_checkpoints
 from .._keys import GrnKeys
 from .._settings import settings
-from .._training import Checkpoints, choose_device, remove_checkpoints
+from .._training import choose_device
 from ..graph import choose_engine
 from ..regulation import SPLITS, Config, ScBert, Split, infer_links, read_network
 from ._grn_encoder import checked_encoder, name_of, read_encoder
