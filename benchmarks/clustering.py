@@ -90,8 +90,8 @@ AGREEMENTS = {
     "agreement_of_others": "the cells that took part",
     "agreement_of_seeds": "all cells, another seed",
     "agreement_of_extension": "held-out cells, the same anchors",
-    "agreement_of_kmeans_scaled": "k-means, genes scaled: the cells that took part",
-    "agreement_of_leiden_equal": "Leiden, equal number: the cells that took part",
+    "agreement_of_kmeans_scaled": "k-means on components of scaled genes, as second column",
+    "agreement_of_leiden_equal": "Leiden, equal number, as second column",
 }
 N_GENES, N_PCS, N_NEIGHBORS = 1500, 50, 15
 
@@ -535,7 +535,8 @@ def held_out_table(rows: list[dict[str, object]]) -> str:
     for name in dict.fromkeys(row["set"] for row in rows):
         cells = [digits(average(rows, "held_out", name, figure)) for figure in figures]
         lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(lines)
+    means = [digits(float(np.mean([row[figure] for row in rows]))) for figure in figures]
+    return "\n".join([*lines, "| " + " | ".join(["mean", *means]) + " |"])
 
 
 def few_labels_table(rows: list[dict[str, object]]) -> str:

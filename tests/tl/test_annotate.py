@@ -384,7 +384,7 @@ PLACES = [
     ("torch.nn.functional", "cross_entropy", 1),
     ("torch.nn.functional", "cross_entropy", 12),
     ("scbignn.annotation._annotate", "importance_of", 1),
-    ("scbignn._adata", "connectivities", 1),
+    ("scbignn._adata._annotation", "connectivities", 1),
     ("scbignn.tl._annotate", "write_slots", 1),
 ]
 PLACES_OF_ONE = [

@@ -340,7 +340,7 @@ def test_after_an_error_all_is_as_before(cells, contents, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("scbignn._adata.pd.Categorical.from_codes", fail)
+    monkeypatch.setattr("scbignn._adata._clustering.pd.Categorical.from_codes", fail)
     with pytest.raises(error):
         scbignn.tl.cluster(cells, 2, config=QUICK)
     assert contents(cells) == before

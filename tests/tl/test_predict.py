@@ -353,14 +353,14 @@ def test_a_backed_query_gives_the_same_and_its_file_stays(adata, predict, tmp_pa
     adata.write_h5ad(path)
     before = path.read_bytes()
     backed, asked = anndata.read_h5ad(path, backed="r"), []
-    pick_matrix = scbignn._adata.pick_matrix
+    pick_matrix = scbignn._adata._read.pick_matrix
 
     def counted(*arguments, **keywords):
         matrix, slot = pick_matrix(*arguments, **keywords)
         return Counted(matrix, asked), slot
 
     predict(adata, mode=mode, chunk_size=8)
-    monkeypatch.setattr("scbignn._adata.pick_matrix", counted)
+    monkeypatch.setattr("scbignn._adata._read.pick_matrix", counted)
     monkeypatch.setattr("scbignn._check._expression.SAMPLE", 5)
     predict(backed, mode=mode, chunk_size=8)
     assert backed.isbacked
