@@ -55,6 +55,7 @@ SETS = (
 #: Configurations of scbignn, by name.
 OURS = {
     "scbignn": Config(n_resamples=0),
+    "majority": Config(n_resamples=0, n_partitions=12),
     "network": Config(network=True),
     "network_no_attention": Config(network=True, attention=False),
     "network_no_commitment": Config(network=True, commitment_weight=0.0),
@@ -66,6 +67,7 @@ OURS = {
 }
 CALLED = {
     "scbignn": "**scbignn, default**",
+    "majority": "majority of twelve partitions",
     "network": "network on top",
     "network_no_attention": "network without attention",
     "network_no_commitment": "network without commitment",
@@ -90,6 +92,7 @@ AGREEMENTS = {
     "agreement_of_others": "the cells that took part",
     "agreement_of_seeds": "all cells, another seed",
     "agreement_of_extension": "held-out cells, the same anchors",
+    "agreement_of_majority": "held-out cells, majority of twelve partitions",
     "agreement_of_kmeans_scaled": "k-means on components of scaled genes, as second column",
     "agreement_of_leiden_equal": "Leiden, equal number, as second column",
 }
@@ -305,15 +308,13 @@ def held_out(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, 
     Rivals do not say of later cells where they belong: of them there are only the cells that take part in both runs.
     """
     limit_threads(threads)
-    n_clusters = adata.obs["cell_type"].nunique()
-    cells, config = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]]), OURS["scbignn"]
+    n_clusters, config = adata.obs["cell_type"].nunique(), OURS["scbignn"]
+    cells = anndata.AnnData(adata.X, obs=adata.obs[[]], var=adata.var[[]])
     out = np.zeros(adata.n_obs, dtype=bool)
     out[np.random.default_rng(seed).permutation(adata.n_obs)[: adata.n_obs // 10]] = True
-    everything = ours(adata, n_clusters, config, seed)
-    model = scbignn.tl.fit_clusters(cells[~out], n_clusters, config=config, rng=seed)
-    scbignn.tl.predict_clusters(cells, model)
-    found = cells.obs["bgformer"].cat.codes.to_numpy().astype(int)
+    everything, found, model = with_and_without(cells, out, n_clusters, config, seed)
     agree = agreement(found, everything, ~out)
+    by_majority, found_by_majority, _ = with_and_without(cells, out, n_clusters, OURS["majority"], seed)
 
     def of_rival(method: str) -> float:
         with_all, without = (labels(part, method, n_clusters, seed) for part in (adata, adata[~out]))
@@ -326,10 +327,21 @@ def held_out(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, 
             "agreement_of_others": float(agree[~out].mean()),
             "agreement_of_seeds": float(agreement(ours(adata, n_clusters, config, seed + 1000), everything).mean()),
             "agreement_of_extension": float(agreement(found, taking_part(cells, model, seed), ~out)[out].mean()),
+            "agreement_of_majority": float(agreement(found_by_majority, by_majority, ~out)[out].mean()),
             "agreement_of_kmeans_scaled": of_rival("kmeans_scaled"),
             "agreement_of_leiden_equal": of_rival("leiden_equal"),
         }
     ]
+
+
+def with_and_without(
+    cells: anndata.AnnData, out: np.ndarray, n_clusters: int, config: Config, seed: int
+) -> tuple[np.ndarray, np.ndarray, scbignn.clustering.Model]:
+    """Clusters of all cells, where all take part and where some are assigned later, and the model that does that."""
+    everything = ours(cells, n_clusters, config, seed)
+    model = scbignn.tl.fit_clusters(cells[~out], n_clusters, config=config, rng=seed)
+    scbignn.tl.predict_clusters(cells, model)
+    return everything, cells.obs["bgformer"].cat.codes.to_numpy().astype(int), model
 
 
 def taking_part(adata: anndata.AnnData, model: scbignn.clustering.Model, seed: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 import logging
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -101,3 +102,17 @@ def test_very_few_cells(n):
 
 def test_a_sample_is_drawn_once():
     assert len(draw(10, 20, np.random.default_rng(0))) == 10
+
+
+def test_a_majority_of_partitions_depends_less_on_the_seed():
+    x, _ = counts()
+    found = {v: [cluster(x, 7, seed, n_partitions=v, n_resamples=0).labels for seed in range(6)] for v in (1, 9)}
+    alike = {v: np.mean([adjusted_rand_score(a, b) for a, b in combinations(own, 2)]) for v, own in found.items()}
+    assert alike[9] > alike[1] + 0.05
+
+
+def test_cells_keep_the_cluster_of_the_majority_where_they_come_later():
+    x, truth = counts()
+    found = cluster(x, n_partitions=3)
+    assert adjusted_rand_score(truth, found.labels) == 1
+    assert (found.model.landmarks.assign(found.components) == found.labels).all()

@@ -412,6 +412,11 @@ ARGUMENTS = {
         ValueError,
         ["no use to a network", "Config()"],
     ),
+    "labels with a majority": (
+        {"labels_key": "truth", "config": Config(n_partitions=3)},
+        ValueError,
+        ["majority of n_partitions=3", "use n_partitions=1"],
+    ),
     "pairs with a network": ({"must_link": [], "config": CLUSTERING_NETWORK}, ValueError, ["no use to a network"]),
     "batches with a network": (
         {"batch_key": "batch", "config": CLUSTERING_NETWORK},

@@ -38,6 +38,9 @@ class Config:
     """Sets of anchors, each from a seed of its own, side by side."""
     n_nearest: int = 5
     """Anchors of each set that a cell is joined to."""
+    n_partitions: int = 1
+    """Partitions, each from anchors of its own; a cell's cluster is that in which most of them put it. More of them
+    depend less on the seed and on which cells are there, and take as many times as long."""
     max_clusters: int = 30
     """Largest number of clusters that is tried where none is given."""
 
@@ -159,6 +162,7 @@ _COUNTS = (
     "n_anchors",
     "n_anchor_sets",
     "n_nearest",
+    "n_partitions",
     "width",
     "n_heads",
     "n_epochs",

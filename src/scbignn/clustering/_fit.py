@@ -11,10 +11,11 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
+from .._training import progress_bar
 from ._anchors import anchor_graph, batches_with_anchors
 from ._config import Config
 from ._constraints import Constraints
-from ._landmarks import cluster_graph, learn_anchors
+from ._landmarks import Landmarks, cluster_graph, learn_anchors
 from ._model import Assigned, Model, Net, assign
 from ._network import Counts, train_network
 from ._number import best_number, evidence
@@ -110,8 +111,13 @@ def cluster_cells(
         seen = draw(n, _EVIDENCE_CELLS, rng)
         table = evidence(graph[seen], len(anchors) // n_batches, config.max_clusters, rng)
         n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
+    others = []
+    with progress_bar(config.n_partitions - 1, unit="partition", name="other partitions") as bar:
+        for _ in range(config.n_partitions - 1):
+            others.append(_partition_anew(points, n_clusters, config, rng, batches)[1])
+            bar.update()
     landmarks, labels = cluster_graph(
-        graph, anchors, n_clusters, config, rng, constraints=constraints, n_batches=n_batches
+        graph, anchors, n_clusters, config, rng, constraints=constraints, n_batches=n_batches, others=others
     )
     net, history = None, []
     if config.network:
@@ -182,6 +188,15 @@ def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, new
 
 
+def _partition_anew(
+    points: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator, batches: np.ndarray | None
+) -> tuple[Landmarks, np.ndarray]:
+    """A partition from anchors of its own, and what assigns other points to it."""
+    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=n_clusters, batches=batches)
+    graph = anchor_graph(points, anchors, config.n_nearest, n_batches)
+    return cluster_graph(graph, anchors, min(n_clusters, anchors.shape[1]), config, rng, n_batches=n_batches)
+
+
 def _stability(
     points: np.ndarray,
     labels: np.ndarray,
@@ -197,9 +212,6 @@ def _stability(
 
     def cluster(half: np.ndarray, rng: np.random.Generator):
         own = None if batches is None else batches[seen][half]
-        anchors, n_batches = learn_anchors(points[half], config, rng, n_clusters=n_clusters, batches=own)
-        graph = anchor_graph(points[half], anchors, config.n_nearest, n_batches)
-        k = min(n_clusters, anchors.shape[1])
-        return cluster_graph(graph, anchors, k, config, rng, n_batches=n_batches)[0].assign
+        return _partition_anew(points[half], n_clusters, config, rng, own)[0].assign
 
     return stability(points, labels, n_clusters, cluster, config.resamples, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 from .._training import progress_bar
 from ._anchors import anchor_count, anchor_graph, find_anchors, sets_a_batch
 from ._config import Config
+from ._consensus import consensus
 from ._constraints import Constraints, constrained_partition
 from ._scores import draw
 from ._spectral import by_size, embed, partition, singular_map, votes
@@ -81,18 +83,22 @@ def cluster_graph(
     *,
     constraints: Constraints | None = None,
     n_batches: int = 1,
+    others: Sequence[np.ndarray] = (),
 ) -> tuple[Landmarks, np.ndarray]:
     """Spectral clustering of the graph, and the partition (n,), the largest cluster first.
 
-    The partition by k-means is passed to the anchors and back, so that a cell's cluster is the one that has the largest
-    share in its anchors; cells of which something is known stay where k-means put them. K is smaller than asked for where
-    a cluster loses all its cells by that, or cells are alike.
+    With other partitions (n,) of the cells into as many clusters, what most of them and that by k-means say takes its
+    place; not with constraints. The partition is passed to the anchors and back, so that a cell's cluster is the one that
+    has the largest share in its anchors; cells of which something is known stay where k-means put them. K is smaller
+    than asked for where a cluster loses all its cells by that, or cells are alike.
     """
     mapping = singular_map(graph, n_clusters)
     embedding = embed(graph, mapping)
     held = np.zeros(len(embedding), dtype=bool)
     if constraints is None:
         labels = partition(embedding, n_clusters, rng, max_cells=config.max_fit_cells)
+        if others:
+            labels = consensus([labels, *others], n_clusters)
     else:
         held = constraints.held
         seen = np.union1d(draw(len(embedding), config.max_fit_cells, rng), np.flatnonzero(held))

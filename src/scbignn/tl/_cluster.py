@@ -137,7 +137,8 @@ def cluster(
     TypeError
         `adata` is no AnnData, or `n_clusters`, `config` or a list of pairs is of a wrong type.
     ValueError
-        Labels and pairs contradict one another, or do not fit in `n_clusters`; these or batches come with a network;
+        Labels and pairs contradict one another, or do not fit in `n_clusters`; these or batches come with a network, or these with
+        ``config.n_partitions > 1``;
         cells lack a batch.
         Names are not unique, cells are empty, the matrix holds NaN, infinite, negative or otherwise unusable values,
         hardly any gene varies, there are more clusters than anchors, or `key_added` would overwrite a slot of yours.
@@ -281,6 +282,12 @@ def _constraints(
         msg = (
             "labels_key, must_link and cannot_link are of no use to a network, which would not keep to them. Leave them out, or "
             "cluster without one: config=Config()."
+        )
+        raise ValueError(msg)
+    if config.n_partitions > 1:
+        msg = (
+            f"config asks for a majority of n_partitions={config.n_partitions}, which would not keep to labels_key, must_link and "
+            "cannot_link. Leave these out, or use n_partitions=1."
         )
         raise ValueError(msg)
     labels, codes, n_labels = None, np.full(adata.n_obs, -1, dtype=np.int64), 0
