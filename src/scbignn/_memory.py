@@ -136,11 +136,10 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     joined = n_sets * config.n_nearest
     n_anchors = min(n_sets, 2 * config.n_anchor_sets) * config.n_anchors
     graph = 4.0 * n * d + 8.0 * n * joined
-    others = (8.0 * n * (config.n_partitions - 1 + joined) + 4.0 * n * k) if config.n_partitions > 1 else 0.0
     phases = {
         "components": 8.0 * drawn * g + max(reading, 28.0 * g**2),
         "anchors": 4.0 * n * d + 8.0 * n * joined + 4.0 * chunk * config.n_anchors + 24.0 * drawn * d,
-        "spectrum": graph + others + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d),
+        "spectrum": graph + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d),
         "results": graph + reading + 12.0 * n * (k + d) + 8.0 * n * joined,
     }
     if config.network:

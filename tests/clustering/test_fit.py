@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 from small import CPU
 
-from scbignn.clustering import Config, cluster_cells
+from scbignn.clustering import Config, _fit, cluster_cells
 from scbignn.clustering._scores import draw
 
 SMALL = {"n_components": 6, "n_anchors": 30, "n_anchor_sets": 2, "n_resamples": 2, "max_clusters": 6}
@@ -111,8 +111,27 @@ def test_a_majority_of_partitions_depends_less_on_the_seed():
     assert alike[9] > alike[1] + 0.05
 
 
-def test_cells_keep_the_cluster_of_the_majority_where_they_come_later():
+@pytest.mark.parametrize("max_fit_cells", [20_000, 60])
+def test_cells_keep_the_cluster_of_the_majority_where_they_come_later(max_fit_cells):
     x, truth = counts()
-    found = cluster(x, n_partitions=3)
+    found = cluster(x, n_partitions=3, max_fit_cells=max_fit_cells)
     assert adjusted_rand_score(truth, found.labels) == 1
     assert (found.model.landmarks.assign(found.components) == found.labels).all()
+
+
+def test_others_vote_on_a_sample_where_there_are_many_cells(monkeypatch):
+    x, _ = counts()
+    seen = []
+    again = _fit._partition_anew
+    monkeypatch.setattr(_fit, "_partition_anew", lambda points, *rest: seen.append(len(points)) or again(points, *rest))
+    cluster(x, n_partitions=4, max_fit_cells=60, n_resamples=0)
+    assert seen == [60, 60, 60]
+
+
+def test_a_majority_across_batches():
+    x, truth = counts()
+    genes = np.array([f"gene_{number}" for number in range(x.shape[1])])
+    config = Config(**SMALL, n_partitions=3, max_fit_cells=120)
+    batches = np.arange(150) // 75
+    found = cluster_cells(x, x.shape, 3, config, genes=genes, device=CPU, seed=0, batches=batches)
+    assert adjusted_rand_score(truth, found.labels) == 1

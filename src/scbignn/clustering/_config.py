@@ -40,7 +40,7 @@ class Config:
     """Anchors of each set that a cell is joined to."""
     n_partitions: int = 1
     """Partitions, each from anchors of its own; a cell's cluster is that in which most of them put it. More of them
-    depend less on the seed and on which cells are there, and take as many times as long."""
+    depend less on the seed and on which cells are there; each takes as long as the first, up to `max_fit_cells`."""
     max_clusters: int = 30
     """Largest number of clusters that is tried where none is given."""
 

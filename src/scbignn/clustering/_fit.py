@@ -15,7 +15,7 @@ from .._training import progress_bar
 from ._anchors import anchor_graph, batches_with_anchors
 from ._config import Config
 from ._constraints import Constraints
-from ._landmarks import Landmarks, cluster_graph, learn_anchors
+from ._landmarks import Landmarks, Others, cluster_graph, learn_anchors
 from ._model import Assigned, Model, Net, assign
 from ._network import Counts, train_network
 from ._number import best_number, evidence
@@ -111,11 +111,7 @@ def cluster_cells(
         seen = draw(n, _EVIDENCE_CELLS, rng)
         table = evidence(graph[seen], len(anchors) // n_batches, config.max_clusters, rng)
         n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
-    others = []
-    with progress_bar(config.n_partitions - 1, unit="partition", name="other partitions") as bar:
-        for _ in range(config.n_partitions - 1):
-            others.append(_partition_anew(points, n_clusters, config, rng, batches)[1])
-            bar.update()
+    others = _others(points, n_clusters, config, rng, batches) if config.n_partitions > 1 else None
     landmarks, labels = cluster_graph(
         graph, anchors, n_clusters, config, rng, constraints=constraints, n_batches=n_batches, others=others
     )
@@ -186,6 +182,19 @@ def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.empty(n_found, dtype=np.int64)
     order[new] = labels
     return order, new
+
+
+def _others(
+    points: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator, batches: np.ndarray | None
+) -> Others:
+    """All partitions but the first, of a sample of the cells."""
+    seen = draw(len(points), config.max_fit_cells, rng)
+    points, batches, found = points[seen], None if batches is None else batches[seen], []
+    with progress_bar(config.n_partitions - 1, unit="partition", name="other partitions") as bar:
+        for _ in range(config.n_partitions - 1):
+            found.append(_partition_anew(points, n_clusters, config, rng, batches)[1])
+            bar.update()
+    return Others(seen, found)
 
 
 def _partition_anew(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -49,6 +49,22 @@ class Landmarks:
         return self.memberships(self.graph(points)).argmax(1)
 
 
+class Others(NamedTuple):
+    """Other partitions, by anchors of their own, of some of n cells."""
+
+    cells: np.ndarray
+    """(c,), ascending."""
+    partitions: list[np.ndarray]
+    """(c,) int each, within 0 .. K - 1."""
+
+    def agreed(self, graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+        """What most of them and `labels` (n,) say of these cells, passed on to the others by the graph; (n,) int64."""
+        found = consensus([labels[self.cells], *self.partitions], n_clusters)
+        if len(found) == len(labels):
+            return found
+        return np.asarray(graph @ votes(graph[self.cells], found, n_clusters)).argmax(1)
+
+
 def learn_anchors(
     points: np.ndarray,
     config: Config,
@@ -83,22 +99,22 @@ def cluster_graph(
     *,
     constraints: Constraints | None = None,
     n_batches: int = 1,
-    others: Sequence[np.ndarray] = (),
+    others: Others | None = None,
 ) -> tuple[Landmarks, np.ndarray]:
     """Spectral clustering of the graph, and the partition (n,), the largest cluster first.
 
-    With other partitions (n,) of the cells into as many clusters, what most of them and that by k-means say takes its
-    place; not with constraints. The partition is passed to the anchors and back, so that a cell's cluster is the one that
-    has the largest share in its anchors; cells of which something is known stay where k-means put them. K is smaller
-    than asked for where a cluster loses all its cells by that, or cells are alike.
+    With other partitions, what most of them and that by k-means say takes its place; not with constraints. The partition
+    is passed to the anchors and back, so that a cell's cluster is the one that has the largest share in its anchors; cells
+    of which something is known stay where k-means put them. K is smaller than asked for where a cluster loses all its
+    cells by that, or cells are alike.
     """
     mapping = singular_map(graph, n_clusters)
     embedding = embed(graph, mapping)
     held = np.zeros(len(embedding), dtype=bool)
     if constraints is None:
         labels = partition(embedding, n_clusters, rng, max_cells=config.max_fit_cells)
-        if others:
-            labels = consensus([labels, *others], n_clusters)
+        if others is not None:
+            labels = others.agreed(graph, labels, n_clusters)
     else:
         held = constraints.held
         seen = np.union1d(draw(len(embedding), config.max_fit_cells, rng), np.flatnonzero(held))
