@@ -93,8 +93,8 @@ AGREEMENTS = {
     "agreement_of_seeds": "all cells, another seed",
     "agreement_of_extension": "held-out cells, the same anchors",
     "agreement_of_majority": "held-out cells, majority of twelve partitions",
-    "agreement_of_kmeans_scaled": "k-means on components of scaled genes, as second column",
-    "agreement_of_leiden_equal": "Leiden, equal number, as second column",
+    "agreement_of_kmeans_scaled": "k-means, genes scaled: cells that took part",
+    "agreement_of_leiden_equal": "Leiden, equal number: cells that took part",
 }
 N_GENES, N_PCS, N_NEIGHBORS = 1500, 50, 15
 
