@@ -58,7 +58,7 @@ class Others(NamedTuple):
     """(c,) int each, within 0 .. K - 1."""
 
     def agreed(self, graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-        """What most of them and `labels` (n,) say of these cells, passed on to the others by the graph; (n,) int64."""
+        """What most of them and `labels` (n,) say of these cells, passed on by the graph to all; (n,) int64."""
         found = consensus([labels[self.cells], *self.partitions], n_clusters)
         if len(found) == len(labels):
             return found
