@@ -54,9 +54,9 @@ def _in_a_process(task, *args) -> list[dict[str, object]]:
 
 def limit_threads(n: int) -> None:
     """Of torch, OpenMP, BLAS and Numba, in this process and in those that are forked from it."""
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # first, for it may tell OpenMP another number
     torch.set_num_threads(n)
     threadpool_limits(n)
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
 
 
 def _rows(problem: Problem, truth: np.ndarray, answers, threads: int) -> list[dict[str, object]]:
