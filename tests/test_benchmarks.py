@@ -532,13 +532,16 @@ def test_networks_are_joined_by_gene_names(beeline):
 def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     loaded = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
     monkeypatch.setattr(_gat, "_EPOCHS", 1)
+    for name in ("tiny", "another network"):
+        monkeypatch.setitem(regulation.SETS, name, ("tiny expression", name))
     asked = []
     monkeypatch.setattr(regdiffusion, "links", lambda x, seed: asked.append(seed) or np.abs(np.corrcoef(x.T)))
     vectors = regulation.transformer_encoders(loaded[0])
     rows = regulation.run("tiny", "edge", 0, *loaded, vectors=vectors, methods=regulation.METHODS)
     rows += regulation.run("tiny", "edge", 0, *loaded, init=1, methods=["simple", "regdiffusion"])
     rows += regulation.run("tiny", "target", 0, *loaded, methods=["regdiffusion"])[1:]
-    assert asked == [0, 1]  # it reads no edge, so what it found on one split is as good on another
+    regulation.run("another network", "edge", 0, *loaded, methods=["regdiffusion"])
+    assert asked == [0, 1]  # it reads no edge, so what it found on one split is as good on another, and on other edges
     *_, diffusion = (row for row in rows if row["method"] == regulation.REGDIFFUSION and row["split"] == "edge")
     pearson = next(row for row in rows if row["method"] == "Pearson, absolute")
     assert diffusion["auprc"] == pytest.approx(pearson["auprc"])  # it is asked about the rows of the TFs
