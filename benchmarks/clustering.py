@@ -33,13 +33,12 @@ from _runs import read, write
 from _tables import digits
 from pynndescent import PyNNDescentTransformer
 from rivals import _apart, scvi_latent
-from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import scbignn
 from scbignn._adata import ExpressionRows
-from scbignn.clustering import Config
+from scbignn.clustering import Config, _consensus
 from scbignn.clustering._landmarks import cluster_graph
 from scbignn.clustering._scores import all_components
 
@@ -207,12 +206,7 @@ def peak() -> float:
 
 def matched(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Each cluster called by the label that it is matched with one to one, so that most cells agree; else -1."""
-    table = np.zeros((found.max() + 1, truth.max() + 1), dtype=int)
-    np.add.at(table, (found, truth), 1)
-    name = np.full(len(table), -1)
-    rows, columns = linear_sum_assignment(-table)
-    name[rows] = columns
-    return name[found]
+    return _consensus.matched(found, truth, truth.max() + 1)
 
 
 def labels(
@@ -356,10 +350,7 @@ def agreement(found: np.ndarray, other: np.ndarray, on: np.ndarray | slice = sli
     """Which cells are in one cluster in both partitions, after clusters are matched one to one on some of the cells."""
     table = np.zeros((found.max() + 1, other.max() + 1), dtype=int)
     np.add.at(table, (found[on], other[on]), 1)
-    name = np.full(len(table), -1)
-    rows, columns = linear_sum_assignment(-table)
-    name[rows] = columns
-    return name[found] == other
+    return _consensus.partners(table)[found] == other
 
 
 def few_labels(adata: anndata.AnnData, seed: int, threads: int, *, n_shown: int) -> list[dict[str, object]]:

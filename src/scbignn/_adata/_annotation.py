@@ -28,7 +28,7 @@ from ..annotation import (
     trust_of,
 )
 from ..graph import Neighbors, connectivities
-from ._slots import Slot
+from ._slots import Slot, gene_overlap_record
 
 #: Grey, for cells that are like no label.
 _UNKNOWN_COLOR = "#bbbbbb"
@@ -88,19 +88,13 @@ def prediction_slots(
     keys = AnnotationKeys(key_added)
     together = about["mode"] == "transductive"
     rejection = reject(found, model.trust, false_rejection_rate, together=together)
-    missing = model.genes[match.positions < 0]
     record = {"params": params} if neighbors is None else _neighbors_record(keys, neighbors, params)
     about = {
         "labels": np.array(model.labels, dtype=object),
         "history": pd.DataFrame(model.history),
         **_importance_tables(model.genes[model.panel].astype(object), model.importance),
         "homophily": _homophily_tables(model.homophily, model.labels),
-        "gene_overlap": {
-            "share": match.share,
-            "n_genes": len(model.genes),
-            "n_missing": len(missing),
-            "missing": missing.astype(object),
-        },
+        "gene_overlap": gene_overlap_record(model.genes, match),
         "model": deepcopy(model.about),
         "version": version("scbignn"),
         **_trust_tables(model.trust, rejection, model.labels),

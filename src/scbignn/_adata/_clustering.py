@@ -15,7 +15,7 @@ from .._check import Expression, Labels
 from .._genes import GeneMatch
 from .._keys import ClusterKeys
 from ..clustering import Assigned, Clustering, Model
-from ._slots import Slot
+from ._slots import Slot, gene_overlap_record
 
 #: Genes that are named for each anchor and cluster.
 _NEAREST_GENES = 5
@@ -61,16 +61,10 @@ def predicted_cluster_slots(
     key_added: str,
 ) -> list[Slot]:
     """Everything that `tl.predict_clusters` writes; its docstring says what each slot holds."""
-    missing = model.genes[match.positions < 0]
     about = {
         "expression": dataclasses.asdict(expression),
         "params": {"config": _without_none(model.config.to_dict())},
-        "gene_overlap": {
-            "share": match.share,
-            "n_genes": len(model.genes),
-            "n_missing": len(missing),
-            "missing": missing.astype(object),
-        },
+        "gene_overlap": gene_overlap_record(model.genes, match),
         "model": deepcopy(model.about),
         "version": version("scbignn"),
     }

@@ -1,10 +1,13 @@
-"""Slots of an AnnData, written all or none."""
+"""Slots of an AnnData, written all or none, and what more than one wing writes in them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from anndata import AnnData
+
+from .._genes import GeneMatch
 
 
 class Slot(NamedTuple):
@@ -37,3 +40,14 @@ def write_slots(adata: AnnData, slots: list[Slot]) -> None:
             elif name in mapping:
                 del mapping[name]
         raise
+
+
+def gene_overlap_record(genes: np.ndarray, match: GeneMatch) -> dict[str, Any]:
+    """What is written of the genes of a model, (M,) names, that a query has and lacks."""
+    missing = genes[match.positions < 0]
+    return {
+        "share": match.share,
+        "n_genes": len(genes),
+        "n_missing": len(missing),
+        "missing": missing.astype(object),
+    }

@@ -11,6 +11,14 @@ from scipy.optimize import linear_sum_assignment
 _ROUNDS = 10
 
 
+def partners(both: np.ndarray) -> np.ndarray:
+    """The column that each row of a table of counts is matched with, one to one, so that their sum is largest; else -1."""
+    found = np.full(len(both), -1)
+    rows, columns = linear_sum_assignment(both, maximize=True)
+    found[rows] = columns
+    return found
+
+
 def matched(labels: np.ndarray, reference: np.ndarray, n_clusters: int) -> np.ndarray:
     """Clusters of `labels` called by those of `reference`, matched one to one so that most points agree.
 
@@ -18,10 +26,7 @@ def matched(labels: np.ndarray, reference: np.ndarray, n_clusters: int) -> np.nd
     """
     both = np.zeros((labels.max() + 1, n_clusters), dtype=np.int64)
     np.add.at(both, (labels, reference), 1)
-    name = np.full(len(both), -1)
-    rows, columns = linear_sum_assignment(both, maximize=True)
-    name[rows] = columns
-    return name[labels]
+    return partners(both)[labels]
 
 
 def consensus(partitions: Sequence[np.ndarray], n_clusters: int) -> np.ndarray:
