@@ -20,6 +20,7 @@ from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED, TOGETHER_CELLS
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
 from .annotation._tokens import MAX_PAIRS, MAX_TOKENS
 from .clustering._anchors import sets_a_batch
+from .clustering._fit import POOL
 from .clustering._scores import CHUNK
 from .graph._knn import BLOCK_ENTRIES, BLOCK_ROWS, CANDIDATES
 
@@ -136,10 +137,11 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     joined = n_sets * config.n_nearest
     n_anchors = min(n_sets, 2 * config.n_anchor_sets) * config.n_anchors
     graph = 4.0 * n * d + 8.0 * n * joined
+    others = 8.0 * drawn * joined * (1 + min(POOL, config.partitions - 1))
     phases = {
         "components": 8.0 * drawn * g + max(reading, 28.0 * g**2),
         "anchors": 4.0 * n * d + 8.0 * n * joined + 4.0 * chunk * config.n_anchors + 24.0 * drawn * d,
-        "spectrum": graph + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d),
+        "spectrum": graph + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d) + others,
         "results": graph + reading + 12.0 * n * (k + d) + 8.0 * n * joined,
     }
     if config.network:

@@ -35,6 +35,7 @@ def test_the_default_trains_no_network_and_the_paper_does():
         ({"network": 1}, "True or False"),
         ({"network": True, "n_resamples": 5}, "0 with network=True"),
         ({"n_resamples": -1}, "an integer >= 0"),
+        ({"n_partitions": 0}, "None or an integer >= 1"),
         ({"start": "truth"}, "'graph' or 'embedding'"),
         ({"commitment": "none"}, "'vq' or 'joint'"),
         ({"n_heads": 3}, "a divisor of width=128"),
@@ -50,6 +51,11 @@ def test_what_cannot_be_is_refused(changes, wanted):
 def test_resamples_are_left_out_where_each_would_train_a_network():
     assert (Config().resamples, Config(n_resamples=0).resamples, Config(n_resamples=3).resamples) == (10, 0, 3)
     assert Config.paper().resamples == 0
+
+
+def test_partitions_vote_where_no_network_moves_cells_on():
+    assert (Config().partitions, Config(n_partitions=3).partitions, Config.paper().partitions) == (12, 3, 1)
+    assert Config.paper(n_partitions=2).partitions == 2
 
 
 def test_is_frozen():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scbignn.clustering._consensus import consensus, matched
+from scbignn.clustering._consensus import consensus, left_over, matched, support
 
 
 def noisy(truth, n_clusters, share, rng):
@@ -45,3 +45,18 @@ def test_errors_that_partitions_do_not_share_cancel():
     right = [np.mean(matched(found, truth, 6) == truth) for found in (consensus(partitions, 6), *partitions)]
     assert right[0] > 0.99
     assert max(right[1:]) < 0.8
+
+
+def test_clusters_without_a_match_are_left_over():
+    found = np.array([0, 0, 0, 0, 3, 3, 3, 3])
+    partitions = [
+        np.array(labels) for labels in ([0, 0, 0, 1, 2, 2, 2, 2], [2, 2, 2, 2, 1, 1, 1, 0], [0, 0, 0, 0, 1, 1, 1, 1])
+    ]
+    assert [np.flatnonzero(cells).tolist() for cells in left_over(partitions, found)] == [[3], [7]]
+
+
+def test_support_is_a_sum_of_jaccard_indices():
+    cells = np.array([True, True, True, False, False, False])
+    clusters = [np.array(own, dtype=bool) for own in ([1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 1, 1])]
+    np.testing.assert_allclose(support(cells, clusters), 1 + 1 / 5)
+    assert support(~cells & cells, clusters) == 0

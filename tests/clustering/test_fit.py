@@ -7,7 +7,8 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 from small import CPU
 
-from scbignn.clustering import Config, _fit, cluster_cells
+from scbignn.clustering import Config, cluster_cells
+from scbignn.clustering._landmarks import Others
 from scbignn.clustering._scores import draw
 
 SMALL = {"n_components": 6, "n_anchors": 30, "n_anchor_sets": 2, "n_resamples": 2, "max_clusters": 6}
@@ -122,10 +123,34 @@ def test_cells_keep_the_cluster_of_the_majority_where_they_come_later(max_fit_ce
 def test_others_vote_on_a_sample_where_there_are_many_cells(monkeypatch):
     x, _ = counts()
     seen = []
-    again = _fit._partition_anew
-    monkeypatch.setattr(_fit, "_partition_anew", lambda points, *rest: seen.append(len(points)) or again(points, *rest))
+
+    def note(others, graph, labels, n_clusters):
+        seen.append((len(others.cells), [len(partition) for partition in others.partitions]))
+        return labels
+
+    monkeypatch.setattr(Others, "agreed", note)
     cluster(x, n_partitions=4, max_fit_cells=60, n_resamples=0)
-    assert seen == [60, 60, 60]
+    assert seen == [(60, [60, 60, 60])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "votes"), [({}, 12), ({"n_partitions": 1}, 1), (NET, 1), (NET | {"n_partitions": 3}, 3)]
+)
+def test_how_many_partitions_vote(monkeypatch, changes, votes):
+    x, _ = counts()
+    seen = []
+    agreed = Others.agreed
+    monkeypatch.setattr(Others, "agreed", lambda self, *rest: seen.append(len(self.partitions)) or agreed(self, *rest))
+    cluster(x, **changes)
+    assert seen == ([votes - 1] if votes > 1 else [])
+
+
+def test_partitions_that_share_no_more_clusters_than_there_are_types_give_the_number_asked_for(caplog):
+    """Of seven clusters of three types, partitions agree on three: the others are one partition's word against another's."""
+    x, _ = counts()
+    for seed in range(6):
+        assert cluster(x, 7, seed, n_resamples=0).model.n_clusters == 7
+    assert caplog.records == []
 
 
 def test_a_majority_across_batches():

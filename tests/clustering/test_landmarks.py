@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from scbignn.clustering import Config, anchor_graph
-from scbignn.clustering._landmarks import cluster_graph, learn_anchors
+from scbignn.clustering._landmarks import Others, cluster_graph, learn_anchors
 
 CONFIG = Config(n_anchors=20, n_anchor_sets=3, n_nearest=3)
 
@@ -89,3 +89,23 @@ def test_many_batches_have_fewer_anchors_each():
     anchors, n_batches = learn_anchors(points, config, np.random.default_rng(0), batches=np.arange(1400) % 10)
     assert (len(anchors), n_batches) == (20, 10)
     assert anchors.shape[1] == 16  # 2 x 4 x 40 in all
+
+
+def test_a_cluster_that_no_majority_has_is_the_split_that_most_have():
+    """Five partitions in four, of three blobs: two halve the largest, by the same plane, one the second, two the third, by two planes."""
+    points, truth = blobs((80, 60, 40))
+    _, _, graph = clustered(points, 3)
+    half = [truth.copy() for _ in range(5)]
+    for labels, blob, axis in zip(half, (0, 1, 2, 0, 2), (0, 0, 0, 0, 1), strict=True):
+        own = np.flatnonzero(truth == blob)
+        labels[own[points[own, axis] > np.median(points[own, axis])]] = 3
+    found = Others(np.arange(180), half[1:]).agreed(graph, half[0], 4)
+    assert sorted(np.bincount(found)) == [40, 40, 40, 60]
+    assert adjusted_rand_score(found, half[0]) == 1
+
+
+def test_partitions_without_a_cluster_too_many_leave_it_empty():
+    points, truth = blobs((60, 50, 40))
+    _, _, graph = clustered(points, 3)
+    found = Others(np.arange(150), [truth, truth]).agreed(graph, truth, 5)
+    np.testing.assert_array_equal(found, truth)

@@ -38,9 +38,10 @@ class Config:
     """Sets of anchors, each from a seed of its own, side by side."""
     n_nearest: int = 5
     """Anchors of each set that a cell is joined to."""
-    n_partitions: int = 1
-    """Partitions, each from anchors of its own; a cell's cluster is that in which most of them put it. More of them
-    depend less on the seed and on which cells are there; each takes as long as the first, up to `max_fit_cells`."""
+    n_partitions: int | None = None
+    """Partitions, each from other anchors; a cell's cluster is that in which most of them put it. More of them depend
+    less on the seed and on which cells are there, and take longer, up to `max_fit_cells`. None: twelve, but one with a
+    network, which moves cells on, and where labels or pairs are known, which a majority would not keep to."""
     max_clusters: int = 30
     """Largest number of clusters that is tried where none is given."""
 
@@ -110,7 +111,8 @@ class Config:
         tokens = self.n_tokens
         self._require("n_tokens", tokens is None or _is_count(tokens, 2), "None or an integer >= 2")
         self._require("warm_up_epochs", _is_count(self.warm_up_epochs, 0), "an integer >= 0")
-        resamples = self.n_resamples
+        partitions, resamples = self.n_partitions, self.n_resamples
+        self._require("n_partitions", partitions is None or _is_count(partitions, 1), "None or an integer >= 1")
         self._require("n_resamples", resamples is None or _is_count(resamples, 0), "None or an integer >= 0")
         self._require("max_clusters", _is_count(self.max_clusters, 2), "an integer >= 2")
         self._require("batch_size", self.batch_size >= 2, "an integer >= 2: one cell has no variance")
@@ -135,6 +137,11 @@ class Config:
         if not holds:
             msg = f"Config: {name}={getattr(self, name)!r} must be {wanted}."
             raise ValueError(msg)
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions vote where nothing is known beforehand."""
+        return (1 if self.network else 12) if self.n_partitions is None else self.n_partitions
 
     @property
     def resamples(self) -> int:
@@ -162,7 +169,6 @@ _COUNTS = (
     "n_anchors",
     "n_anchor_sets",
     "n_nearest",
-    "n_partitions",
     "width",
     "n_heads",
     "n_epochs",

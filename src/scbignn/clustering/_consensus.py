@@ -60,3 +60,18 @@ def consensus(partitions: Sequence[np.ndarray], n_clusters: int) -> np.ndarray:
         if (found == before).all():
             break
     return found
+
+
+def left_over(partitions: Sequence[np.ndarray], found: np.ndarray) -> list[np.ndarray]:
+    """Points of each cluster of several partitions, all of the same n points, that has no match in `found`; (n,) bool each."""
+    live, codes = np.unique(found, return_inverse=True)
+    clusters = []
+    for partition in partitions:
+        unmatched = np.unique(partition[matched(partition, codes, len(live)) < 0])
+        clusters += [partition == cluster for cluster in unmatched]
+    return clusters
+
+
+def support(cells: np.ndarray, clusters: Sequence[np.ndarray]) -> float:
+    """How alike some cells, (n,) bool, are to several clusters, (n,) bool each: the sum of Jaccard indices."""
+    return sum(float((cells & cluster).sum() / (cells | cluster).sum()) for cluster in clusters)

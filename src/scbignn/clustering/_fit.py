@@ -15,7 +15,7 @@ from .._training import progress_bar
 from ._anchors import anchor_graph, batches_with_anchors
 from ._config import Config
 from ._constraints import Constraints
-from ._landmarks import Landmarks, Others, cluster_graph, learn_anchors
+from ._landmarks import Others, cluster_graph, learn_anchors
 from ._model import Assigned, Model, Net, assign
 from ._network import Counts, train_network
 from ._number import best_number, evidence
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Cells on which numbers of clusters are compared.
 _EVIDENCE_CELLS = 5000
+#: Sets of anchors that the other partitions draw theirs from, for each that one of them has.
+POOL = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,8 @@ def cluster_cells(
         seen = draw(n, _EVIDENCE_CELLS, rng)
         table = evidence(graph[seen], len(anchors) // n_batches, config.max_clusters, rng)
         n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
-    others = _others(points, n_clusters, config, rng, batches) if config.n_partitions > 1 else None
+    alone = constraints is not None or config.partitions == 1
+    others = None if alone else _others(points, n_clusters, config, rng, batches)
     landmarks, labels = cluster_graph(
         graph, anchors, n_clusters, config, rng, constraints=constraints, n_batches=n_batches, others=others
     )
@@ -187,23 +190,25 @@ def _largest_first(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _others(
     points: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator, batches: np.ndarray | None
 ) -> Others:
-    """All partitions but the first, of a sample of the cells."""
+    """All partitions but the first, of a sample of the cells: each from as many sets of anchors, drawn from a pool."""
     seen = draw(len(points), config.max_fit_cells, rng)
-    points, batches, found = points[seen], None if batches is None else batches[seen], []
-    with progress_bar(config.n_partitions - 1, unit="partition", name="other partitions") as bar:
-        for _ in range(config.n_partitions - 1):
-            found.append(_partition_anew(points, n_clusters, config, rng, batches)[1])
+    points, batches = points[seen], None if batches is None else batches[seen]
+    pool, found, n_others = [], [], config.partitions - 1
+    n_pools = min(POOL, n_others)
+    with progress_bar(n_pools + n_others, unit="step", name="other partitions") as bar:
+        for _ in range(n_pools):
+            anchors, n_batches = learn_anchors(points, config, rng, n_clusters=n_clusters, batches=batches)
+            n_sets = len(anchors) // n_batches
+            pool += [(own, anchor_graph(points, own, config.n_nearest, n_batches)) for own in np.split(anchors, n_sets)]
+            bar.update()
+        for _ in range(n_others):
+            drawn = [pool[number] for number in rng.choice(len(pool), n_sets, replace=False)]
+            anchors = np.concatenate([own for own, _ in drawn])
+            graph = sp.hstack([own for _, own in drawn], format="csr") / np.float32(n_sets)
+            k = min(n_clusters, anchors.shape[1])
+            found.append(cluster_graph(graph, anchors, k, config, rng, n_batches=n_batches)[1])
             bar.update()
     return Others(seen, found)
-
-
-def _partition_anew(
-    points: np.ndarray, n_clusters: int, config: Config, rng: np.random.Generator, batches: np.ndarray | None
-) -> tuple[Landmarks, np.ndarray]:
-    """A partition from anchors of its own, and what assigns other points to it."""
-    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=n_clusters, batches=batches)
-    graph = anchor_graph(points, anchors, config.n_nearest, n_batches)
-    return cluster_graph(graph, anchors, min(n_clusters, anchors.shape[1]), config, rng, n_batches=n_batches)
 
 
 def _stability(
@@ -221,6 +226,9 @@ def _stability(
 
     def cluster(half: np.ndarray, rng: np.random.Generator):
         own = None if batches is None else batches[seen][half]
-        return _partition_anew(points[half], n_clusters, config, rng, own)[0].assign
+        anchors, n_batches = learn_anchors(points[half], config, rng, n_clusters=n_clusters, batches=own)
+        graph = anchor_graph(points[half], anchors, config.n_nearest, n_batches)
+        k = min(n_clusters, anchors.shape[1])
+        return cluster_graph(graph, anchors, k, config, rng, n_batches=n_batches)[0].assign
 
     return stability(points, labels, n_clusters, cluster, config.resamples, rng)

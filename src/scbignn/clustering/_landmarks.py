@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from .._training import progress_bar
 from ._anchors import anchor_count, anchor_graph, find_anchors, sets_a_batch
 from ._config import Config
-from ._consensus import consensus
+from ._consensus import consensus, left_over, support
 from ._constraints import Constraints, constrained_partition
 from ._scores import draw
 from ._spectral import by_size, embed, partition, singular_map, votes
@@ -58,11 +58,29 @@ class Others(NamedTuple):
     """(c,) int each, within 0 .. K - 1."""
 
     def agreed(self, graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-        """What most of them and `labels` (n,) say of these cells, passed on by the graph to all; (n,) int64."""
-        found = consensus([labels[self.cells], *self.partitions], n_clusters)
-        if len(found) == len(labels):
-            return found
-        return np.asarray(graph @ votes(graph[self.cells], found, n_clusters)).argmax(1)
+        """What most of them and `labels` (n,) say of these cells, passed on by the graph to all; (n,) int64.
+
+        Where partitions differ in one cluster each, no cells are left to it, or so few that none are when it is passed on.
+        It then becomes one of those in which they differ: the one that is most alike to all of these after it is passed on.
+        """
+        partitions, own = [labels[self.cells], *self.partitions], graph[self.cells]
+        found = consensus(partitions, n_clusters)
+        for _ in range(n_clusters):
+            passed = _passed_on(own, found, n_clusters, own)
+            lost = np.setdiff1d(np.arange(n_clusters), passed)
+            if not len(lost):
+                break
+            found = np.where(np.isin(found, lost), passed, found)
+            clusters = left_over(partitions, found)
+            tries = [np.where(cluster, lost[0], found) for cluster in clusters]
+            kept = [support(_passed_on(own, one, n_clusters, own) == lost[0], clusters) for one in tries]
+            found = tries[int(np.argmax(kept))] if tries else found
+        return found if len(found) == len(labels) else _passed_on(own, found, n_clusters, graph)
+
+
+def _passed_on(graph: sp.csr_matrix, labels: np.ndarray, n_clusters: int, to: sp.csr_matrix) -> np.ndarray:
+    """The cluster that has the largest share in the anchors of each cell of another graph."""
+    return np.asarray(to @ votes(graph, labels, n_clusters)).argmax(1)
 
 
 def learn_anchors(

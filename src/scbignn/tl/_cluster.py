@@ -57,7 +57,9 @@ def cluster(
 
     Each cell is joined to the few anchors nearest to it, and the bipartite graph of cells and anchors is clustered by its
     spectrum: there is no graph between cells. Anchors are centres of k-means in principal components, in several sets,
-    so that no single one matters. The published network on top of that, in which cells attend to anchor tokens, is
+    so that no single one matters. That is done twelve times with other anchors, and a cell's cluster is the one in which most
+    of these partitions put it, so that the seed hardly matters (``config=Config(n_partitions=1)`` for one only, in a third of
+    the time). The published network on top of that, in which cells attend to anchor tokens, is
     ``config=Config.paper()``; it takes minutes and gains little, as the docs show.
 
     Parameters
@@ -81,12 +83,12 @@ def cluster(
         you look for. Not with a network.
     labels_key
         Column of `adata.obs` with labels of some cells, at least two different ones. Each label becomes a cluster that
-        holds all of its cells and starts from them; other cells join it or one of the clusters without a label. Not with a
-        network.
+        holds all of its cells and starts from them; other cells join it or one of the clusters without a label. One
+        partition only. Not with a network.
     unlabeled_category
         What cells without a label have there, beside missing values.
     must_link, cannot_link
-        Pairs of names of cells that are to be in one cluster, or in two. Not with a network.
+        Pairs of names of cells that are to be in one cluster, or in two. One partition only. Not with a network.
     config
         Settings of the method; see :class:`scbignn.clustering.Config`. Default: ``Config()``.
     key_added
@@ -124,7 +126,7 @@ def cluster(
         (N, tokens).
     `adata.uns['bgformer']`
         `clusters`, a row a cluster: `n_cells`, mean `confidence`, and `stability`, the mean Jaccard index with the most
-        similar cluster of each of ten clusterings of half of the cells (by themselves, whatever labels and pairs say), and
+        similar cluster of each of ten clusterings of half of the cells (one partition each, whatever labels and pairs say), and
         `label`, that of its labelled cells, where there are such; `anchors`: `vectors` in principal components,
         `usage`, the share of the cells' weight that each has, `memberships` in the clusters, and the `genes` that each
         expresses most above the mean; `n_clusters_evidence`, where the number was estimated; `history`, a row an epoch
@@ -284,7 +286,7 @@ def _constraints(
             "cluster without one: config=Config()."
         )
         raise ValueError(msg)
-    if config.n_partitions > 1:
+    if config.n_partitions is not None and config.n_partitions > 1:
         msg = (
             f"config asks for a majority of n_partitions={config.n_partitions}, which would not keep to labels_key, must_link and "
             "cannot_link. Leave these out, or use n_partitions=1."
