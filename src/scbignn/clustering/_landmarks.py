@@ -61,20 +61,22 @@ class Others(NamedTuple):
         """What most of them and `labels` (n,) say of these cells, passed on by the graph to all; (n,) int64.
 
         Where partitions differ in one cluster each, no cells are left to it, or so few that none are when it is passed on.
-        It then becomes one of those in which they differ: the one that is most alike to all of these after it is passed on.
+        It then becomes one of those in which they differ: of those that leave cells to most clusters when they are passed
+        on, the one that is then most alike to all of these.
         """
         partitions, own = [labels[self.cells], *self.partitions], graph[self.cells]
         found = consensus(partitions, n_clusters)
-        for _ in range(n_clusters):
-            passed = _passed_on(own, found, n_clusters, own)
-            lost = np.setdiff1d(np.arange(n_clusters), passed)
-            if not len(lost):
+        passed = _passed_on(own, found, n_clusters, own)
+        while len(lost := np.setdiff1d(np.arange(n_clusters), passed)):
+            kept = np.where(np.isin(found, lost), passed, found)
+            clusters = left_over(partitions, kept)
+            tries = [np.where(cluster, lost[0], kept) for cluster in clusters]
+            outcomes = [_passed_on(own, one, n_clusters, own) for one in tries]
+            merits = [(len(np.unique(one)), support(one == lost[0], clusters)) for one in outcomes]
+            if not tries or max(merits)[0] <= n_clusters - len(lost):
                 break
-            found = np.where(np.isin(found, lost), passed, found)
-            clusters = left_over(partitions, found)
-            tries = [np.where(cluster, lost[0], found) for cluster in clusters]
-            kept = [support(_passed_on(own, one, n_clusters, own) == lost[0], clusters) for one in tries]
-            found = tries[int(np.argmax(kept))] if tries else found
+            best = merits.index(max(merits))
+            found, passed = tries[best], outcomes[best]
         return found if len(found) == len(labels) else _passed_on(own, found, n_clusters, graph)
 
 

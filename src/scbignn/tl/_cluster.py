@@ -58,7 +58,7 @@ def cluster(
     Each cell is joined to the few anchors nearest to it, and the bipartite graph of cells and anchors is clustered by its
     spectrum: there is no graph between cells. Anchors are centres of k-means in principal components, in several sets,
     so that no single one matters. That is done twelve times with other anchors, and a cell's cluster is the one in which most
-    of these partitions put it, so that the seed hardly matters (``config=Config(n_partitions=1)`` for one only, in a third of
+    of these partitions put it, so that the seed hardly matters (``config=Config(n_partitions=1)`` for one only, in a fifth of
     the time). The published network on top of that, in which cells attend to anchor tokens, is
     ``config=Config.paper()``; it takes minutes and gains little, as the docs show.
 
