@@ -299,7 +299,8 @@ def held_out(adata: anndata.AnnData, seed: int, threads: int) -> list[dict[str, 
     Clusters of two runs are matched on cells that take part in both. For comparison: how many of the cells that take part
     in both runs agree, how many agree with a run on all cells by another seed, how many of the held-out cells agree with
     one partition in place of several, and how many of them if the same anchors are clustered with them in the graph, which
-    is what the extension to later cells by itself costs. Rivals do not say of later cells where they belong: of them there are only the cells that take part in both runs.
+    is what the extension to later cells by itself costs. Rivals do not say of later cells where they belong: of them there
+    are only the cells that take part in both runs.
     """
     limit_threads(threads)
     n_clusters, config = adata.obs["cell_type"].nunique(), OURS["scbignn"]
