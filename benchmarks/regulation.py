@@ -3,7 +3,7 @@
     python benchmarks/regulation.py --data DIR [--sets ...] [--splits edge target] [--seeds 0 1 2]
                                     [--inits 1] [--methods ours simple ...] [--threads 1] [--json OUT]
     python benchmarks/regulation.py --data DIR --genelink
-    python benchmarks/regulation.py --read RUN.json [RUN.json ...] [--ablation]
+    python benchmarks/regulation.py --read RUN.json [RUN.json ...] [--summary | --ablation]
 
 DIR holds the BEELINE networks and expression. A quarter of the pairs is hidden, dealt as `scbignn.regulation.deal` does;
 everything is chosen inside the rest. RegDiffusion lives in the environment of `set_up_rivals.py`. `--genelink` scores the
@@ -74,6 +74,7 @@ PAPER = (
     ("paper-gat", "GNN from nothing, GAT", "gat"),
 )
 TRANSFORMER = "scbignn, encoder='transformer', pooling='{}'"
+SUMMARY = ("auprc", "auroc", "tf_auroc")
 FIGURES = ("auroc", "auprc", "auprc_ratio", "early_precision", "tf_auroc", "tf_auprc")
 _MAX_NEGATIVES = 20_000
 #: What can be run; without a choice all but the last four.
@@ -106,12 +107,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write all figures to, after every split")
     parser.add_argument("--genelink", action="store_true", help="the degree baseline on GENELink's own split files")
     parser.add_argument("--read", type=Path, nargs="+", help="print the tables of earlier runs, and run nothing")
-    parser.add_argument("--ablation", action="store_true", help="with --read: what the parts are worth, instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--summary", action="store_true", help="with --read: all networks side by side, instead")
+    instead.add_argument("--ablation", action="store_true", help="with --read: what the parts are worth, instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.read:
-        rows = read(options.read)
-        print(ablation_tables(rows) if options.ablation else tables(rows))
+        written = ablation_tables if options.ablation else summary_tables if options.summary else tables
+        print(written(read(options.read)))
         return
     if options.genelink:
         print(genelink_table(options.data / "genelink_splits"))
@@ -350,6 +353,35 @@ def tables(rows: list[dict[str, object]]) -> str:
                 cells += [f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"] if several and method != DEGREE else ["", ""]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).strip() + "\n"
+
+
+def summary_tables(rows: list[dict[str, object]]) -> str:
+    """A table a split: AUPRC / AUROC of each method that has seen all sets, and their means over sets."""
+    lines = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        own = [row for row in rows if row["split"] == split]
+        sets = list(dict.fromkeys(row["set"] for row in own))
+        found = {}
+        for method in dict.fromkeys(row["method"] for row in own):
+            of_method = [row for row in own if row["method"] == method]
+            if is_part(method) or {row["set"] for row in of_method} != set(sets):
+                continue
+            of_sets = [[row for row in of_method if row["set"] == name] for name in sets]
+            figures = [[values(of_set, method, figure).mean() for figure in SUMMARY] for of_set in of_sets]
+            found[method] = np.array([*figures, np.mean(figures, axis=0)])
+        head = ["method", *sets, "mean", "AUROC per TF, mean"]
+        lines += ["", f"**Split by {split}**: AUPRC / AUROC", ""]
+        lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        for method in sorted(found, key=lambda method: -found[method][-1, 0]):
+            cells = [f"**{method}**" if method == OURS else method]
+            cells += [f"{auprc:.3f} / {auroc:.3f}" for auprc, auroc, _ in found[method]]
+            lines.append("| " + " | ".join([*cells, f"{found[method][-1, 2]:.3f}"]) + " |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def is_part(method: str) -> bool:
+    """Whether it is a part of scbignn, or scbignn with or without one, and not a method by itself."""
+    return method.startswith("member: ") or is_variant(method)
 
 
 def is_variant(method: str) -> bool:

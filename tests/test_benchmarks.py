@@ -568,6 +568,20 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     assert "| **scbignn** | 1 |" in text
     assert "| Pearson, absolute | 2 x 2 |" in text
     assert "without trees" not in text
+    degree = np.mean(
+        [[row["auprc"], row["auroc"]] for row in rows if row["method"] == regulation.DEGREE and row["init"] == 0],
+        axis=0,
+    )
+    elsewhere = {**rows[0], "set": "another", "auprc": 0.25, "auroc": 0.5}
+    assert elsewhere["method"] == regulation.DEGREE
+    text = regulation.summary_tables([*rows, elsewhere])
+    assert "**Split by edge**: AUPRC / AUROC\n\n| method | tiny | another | mean | AUROC per TF, mean |" in text
+    mean = (degree + [0.25, 0.5]) / 2
+    cells = f"{degree[0]:.3f} / {degree[1]:.3f} | 0.250 / 0.500 | {mean[0]:.3f} / {mean[1]:.3f} |"
+    assert text.splitlines()[-1].startswith(f"| {regulation.DEGREE} | {cells}")
+    assert len(text.splitlines()) == 5  # what has not seen all sets has no mean over them
+    assert "| **scbignn** |" in regulation.summary_tables(rows)
+    assert "member" not in regulation.summary_tables(rows)
     parts = regulation.ablation_tables(rows)
     assert "**Split by edge**\n\n| variant | tiny |" in parts
     full, less = (next(row for row in rows if row["method"] == name) for name in ("scbignn", "scbignn without trees"))
