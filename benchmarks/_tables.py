@@ -77,5 +77,5 @@ def difference(rows: list[dict[str, object]], ours: str, theirs: str, share: flo
     return f"{gain:+.4f} ({p:.2g})"
 
 
-def digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4f}".removeprefix("0")
+def digits(value: float, places: int = 4) -> str:
+    return "" if np.isnan(value) else f"{value:.{places}f}".removeprefix("0")

@@ -29,6 +29,7 @@ import torch
 from _gat import graph_attention
 from _runs import commit, read
 from _scores import interval, paired
+from _tables import digits
 from rivals import regdiffusion
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
@@ -356,7 +357,7 @@ def tables(rows: list[dict[str, object]]) -> str:
 
 
 def summary_tables(rows: list[dict[str, object]]) -> str:
-    """A table a split: AUPRC / AUROC of each method that has seen all sets, and their means over sets."""
+    """A table a split: AUPRC / AUROC of each method that has seen all sets, and means over sets."""
     lines = []
     for split in dict.fromkeys(row["split"] for row in rows):
         own = [row for row in rows if row["split"] == split]
@@ -369,13 +370,14 @@ def summary_tables(rows: list[dict[str, object]]) -> str:
             of_sets = [[row for row in of_method if row["set"] == name] for name in sets]
             figures = [[values(of_set, method, figure).mean() for figure in SUMMARY] for of_set in of_sets]
             found[method] = np.array([*figures, np.mean(figures, axis=0)])
-        head = ["method", *sets, "mean", "AUROC per TF, mean"]
+        head = ["method", *sets, "mean AUPRC", "mean AUROC", "mean AUROC per TF"]
         lines += ["", f"**Split by {split}**: AUPRC / AUROC", ""]
         lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
         for method in sorted(found, key=lambda method: -found[method][-1, 0]):
             cells = [f"**{method}**" if method == OURS else method]
-            cells += [f"{auprc:.3f} / {auroc:.3f}" for auprc, auroc, _ in found[method]]
-            lines.append("| " + " | ".join([*cells, f"{found[method][-1, 2]:.3f}"]) + " |")
+            short = [[digits(figure, 3) for figure in of_set] for of_set in found[method]]
+            cells += [f"{auprc} / {auroc}" for auprc, auroc, _ in short[:-1]]
+            lines.append("| " + " | ".join([*cells, *short[-1]]) + " |")
     return "\n".join(lines).strip() + "\n"
 
 

@@ -575,10 +575,12 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     elsewhere = {**rows[0], "set": "another", "auprc": 0.25, "auroc": 0.5}
     assert elsewhere["method"] == regulation.DEGREE
     text = regulation.summary_tables([*rows, elsewhere])
-    assert "**Split by edge**: AUPRC / AUROC\n\n| method | tiny | another | mean | AUROC per TF, mean |" in text
-    mean = (degree + [0.25, 0.5]) / 2
-    cells = f"{degree[0]:.3f} / {degree[1]:.3f} | 0.250 / 0.500 | {mean[0]:.3f} / {mean[1]:.3f} |"
-    assert text.splitlines()[-1].startswith(f"| {regulation.DEGREE} | {cells}")
+    head = "| method | tiny | another | mean AUPRC | mean AUROC | mean AUROC per TF |"
+    assert f"**Split by edge**: AUPRC / AUROC\n\n{head}" in text
+    auprc, auroc = (f"{figure:.3f}"[1:] for figure in degree)
+    means = " | ".join(f"{figure:.3f}"[1:] for figure in (degree + [0.25, 0.5]) / 2)
+    row = f"| {regulation.DEGREE} | {auprc} / {auroc} | .250 / .500 | {means} |"
+    assert text.splitlines()[-1].startswith(row)
     assert len(text.splitlines()) == 5  # what has not seen all sets has no mean over them
     assert "| **scbignn** |" in regulation.summary_tables(rows)
     assert "member" not in regulation.summary_tables(rows)
