@@ -591,6 +591,21 @@ def test_every_method_is_scored_on_the_same_pairs(beeline, monkeypatch):
     assert "encoder='transformer', pooling='mean' |" in parts
 
 
+def test_attention_on_known_edges_trains_until_nothing_moves(beeline, monkeypatch):
+    x, known, tfs = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
+    shown = np.random.default_rng(0).random(known.shape) < 0.8
+    monkeypatch.setattr(_gat, "_EPOCHS", 40)
+    monkeypatch.setattr(_gat, "_DECAY", 0.5)
+    steps, forward = [], _gat.GAT.forward
+    monkeypatch.setattr(_gat.GAT, "forward", lambda self, *given: steps.append(1) or forward(self, *given))
+    found = _gat.graph_attention(known, shown, x, tfs, seed=0)
+    n_steps = len(steps)
+    monkeypatch.setattr(_gat, "_STILL", 0.0)
+    np.testing.assert_allclose(_gat.graph_attention(known, shown, x, tfs, seed=0), found, atol=1e-5)
+    assert n_steps < 30
+    assert len(steps) > n_steps + 40
+
+
 def test_genes_without_expression_know_nothing(beeline):
     x, _, tfs = regulation.load(beeline[0], *regulation.SETS["mDC, specific"])
     encoder = regulation.expression_encoder(4)
