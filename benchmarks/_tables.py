@@ -5,6 +5,8 @@ A row of figures is a dictionary with "set", "method", "mode", and the figures o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from _scores import paired
 
@@ -28,7 +30,7 @@ def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share
         order = sorted(methods, key=lambda method: np.nan_to_num(mean(own, method, "accuracy")[0]), reverse=True)
         head = ["method", *sets, "mean", "± s.e.", "balanced acc.", "ECE", "s", "GB"]
         head += ["difference (p)"] if against else []
-        lines += [f"**{mode.capitalize()}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        body = []
         ours = next((method for method in order if method in against), None)
         for method in order:
             per_set = [pair([row for row in own if row["set"] == name], method) for name in sets]
@@ -38,8 +40,8 @@ def table(rows: list[dict[str, object]], *, against: tuple[str, ...] = (), share
             cells = [method, *per_set, pair(own, method), "" if errors == " / " else errors, *rest, *cost]
             if against:
                 cells.append("" if ours in (None, method) else difference(own, ours, method, share))
-            lines.append("| " + " | ".join(cells) + " |")
-        lines.append("")
+            body.append(cells)
+        lines += [f"**{mode.capitalize()}**", "", *markdown(head, body), ""]
     return "\n".join(lines)
 
 
@@ -75,6 +77,12 @@ def difference(rows: list[dict[str, object]], ours: str, theirs: str, share: flo
         return ""
     gain, p = paired(*(np.array([value[run] for run in values[0]]) for value in values), test_share=share)
     return f"{gain:+.4f} ({p:.2g})"
+
+
+def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table, given by its cells."""
+    first, *rest = ("| " + " | ".join(cells) + " |" for cells in (head, *body))
+    return [first, "|---" * len(head) + "|", *rest]
 
 
 def digits(value: float, places: int = 4) -> str:

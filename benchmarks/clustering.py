@@ -30,7 +30,7 @@ import scipy.sparse as sp
 import torch
 from _methods import _in_a_process, limit_threads
 from _runs import read, write
-from _tables import digits
+from _tables import digits, markdown
 from pynndescent import PyNNDescentTransformer
 from rivals import _apart, scvi_latent
 from sklearn.cluster import KMeans
@@ -491,7 +491,7 @@ def score_table(rows: list[dict[str, object]]) -> str:
     """ARI and NMI of each set and of all, means over seeds; the standard deviation is that of the mean over sets."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
     head = ["method", *sets, "mean ARI", "mean NMI", "mean ACC", "mean rank", "seeds", "s", "GB"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    body = []
     present = [method for method in CALLED if all(of(rows, method, name) for name in sets)]
     at_number = [method for method in present if method not in ("leiden", "leiden_scaled", "leiden_scvi")]
     means = {method: {name: average(rows, method, name, "ari") for name in sets} for method in present}
@@ -507,8 +507,8 @@ def score_table(rows: list[dict[str, object]]) -> str:
         rank = f"{np.mean(ranks):.1f}" if method in at_number else ""
         own = [row for row in rows if row["method"] == method]
         cost = [f"{np.mean([row['seconds'] for row in own]):.1f}", f"{max(row['peak_gb'] for row in own):.1f}"]
-        lines.append("| " + " | ".join([CALLED[method], *cells, *overall, rank, str(len(seeds)), *cost]) + " |")
-    return "\n".join(lines)
+        body.append([CALLED[method], *cells, *overall, rank, str(len(seeds)), *cost])
+    return "\n".join(markdown(head, body))
 
 
 def of(rows: list[dict[str, object]], method: str, name: str) -> list[dict[str, object]]:
@@ -523,46 +523,46 @@ def average(rows: list[dict[str, object]], method: str, name: str, figure: str, 
 def number_table(rows: list[dict[str, object]]) -> str:
     """Numbers of clusters, one a seed, and the mean ARI of the partitions."""
     head = ["set", "labels", "scbignn", "Leiden, resolution 1", "ARI, scbignn", "ARI, Leiden"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    body = []
     methods = ("scbignn_number", "leiden_number")
     for name in dict.fromkeys(row["set"] for row in rows):
         found = [", ".join(str(row["n_clusters"]) for row in of(rows, method, name)) for method in methods]
         scores = [digits(average(rows, method, name, "ari")) for method in methods]
         n_labels = next(row["n_labels"] for row in rows if row["set"] == name)
-        lines.append("| " + " | ".join([name, str(n_labels), *found, *scores]) + " |")
-    return "\n".join(lines)
+        body.append([name, str(n_labels), *found, *scores])
+    return "\n".join(markdown(head, body))
 
 
 def held_out_table(rows: list[dict[str, object]]) -> str:
     figures = {figure: name for figure, name in AGREEMENTS.items() if all(figure in row for row in rows)}
-    lines = ["| " + " | ".join(["set", *figures.values()]) + " |", "|---" * (len(figures) + 1) + "|"]
+    body = []
     for name in dict.fromkeys(row["set"] for row in rows):
         cells = [digits(average(rows, "held_out", name, figure)) for figure in figures]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
+        body.append([name, *cells])
     means = [digits(float(np.mean([row[figure] for row in rows]))) for figure in figures]
-    return "\n".join([*lines, "| " + " | ".join(["mean", *means]) + " |"])
+    return "\n".join(markdown(["set", *figures.values()], [*body, ["mean", *means]]))
 
 
 def few_labels_table(rows: list[dict[str, object]]) -> str:
     head = ["set", "ARI without labels", "ARI with", "NMI without", "NMI with", "accuracy with"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    body = []
     for name in dict.fromkeys(row["set"] for row in rows):
         kinds = ("labels_none", "labels_some")
         scores = [digits(average(rows, kind, name, figure)) for figure in ("ari", "nmi") for kind in kinds]
         scores.append(digits(average(rows, "labels_some", name, "accuracy")))
-        lines.append("| " + " | ".join([name, *scores]) + " |")
-    return "\n".join(lines)
+        body.append([name, *scores])
+    return "\n".join(markdown(head, body))
 
 
 def growth_table(rows: list[dict[str, object]]) -> str:
     head = ["method", "cells", "s of processor", "ms a cell", "GB", "GB before", "ARI"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    body = []
     for row in sorted(rows, key=lambda row: list(GROWING).index(row["method"])):
         n, seconds = row["n_cells"], row["seconds"]
         cost = [f"{seconds:.1f}", f"{1000 * seconds / n:.3f}", f"{row['peak_gb']:.1f}", f"{row['data_gb']:.1f}"]
         score = digits(row["ari"]) if "ari" in row else ""
-        lines.append("| " + " | ".join([GROWING_CALLED[row["method"]], f"{n:,}", *cost, score]) + " |")
-    return "\n".join(lines)
+        body.append([GROWING_CALLED[row["method"]], f"{n:,}", *cost, score])
+    return "\n".join(markdown(head, body))
 
 
 if __name__ == "__main__":

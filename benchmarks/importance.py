@@ -20,6 +20,7 @@ import scipy.sparse as sp
 import torch
 from _problem import Problem, folds, load
 from _runs import write
+from _tables import digits, markdown
 from sklearn.svm import LinearSVC
 
 from scbignn import settings
@@ -112,12 +113,11 @@ def table(rows: list[dict[str, object]]) -> str:
         for place in (row["deleted"], row["set"] if row["deleted"] == _PER_SET else None):
             figures[row["ranking"], place].append((row["p"], row["q"]))
     head = ["ranking", *(f"{n} deleted" for n in DELETED), *(f"{name}, {_PER_SET}" for name in sets)]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    body = []
     for ranking in dict.fromkeys(row["ranking"] for row in rows):
         cells = [np.mean(figures[ranking, place], axis=0) for place in (*DELETED, *sets)]
-        shown = ("/".join(f"{value:.3f}".removeprefix("0") for value in cell) for cell in cells)
-        lines.append(f"| {ranking} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+        body.append([ranking, *("/".join(digits(value, 3) for value in cell) for cell in cells)])
+    return "\n".join(markdown(head, body))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import torch
 from _gat import graph_attention
 from _runs import commit, read
 from _scores import interval, paired
-from _tables import digits
+from _tables import digits, markdown
 from rivals import regdiffusion
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neural_network import MLPClassifier
@@ -302,13 +302,13 @@ def genelink_pairs(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def genelink_table(folder: Path) -> str:
-    lines = ["| GENELink's files | test pairs | edges | AUROC | AUPRC | early precision |", "|---|---|---|---|---|---|"]
+    head, body = ["GENELink's files", "test pairs", "edges", "AUROC", "AUPRC", "early precision"], []
     for name in GENELINK:
         known, pairs = genelink_pairs(folder / name)
         found = link_scores(known, fit_degree(known, pairs["train"]).logits(), pairs["test"])
-        figures = " | ".join(f"{found[figure]:.3f}" for figure in ("auroc", "auprc", "early_precision"))
-        lines.append(f"| {name} | {found['n_pairs']:,} | {found['n_edges']:,} | {figures} |")
-    return "\n".join(lines)
+        figures = (f"{found[figure]:.3f}" for figure in ("auroc", "auprc", "early_precision"))
+        body.append([name, f"{found['n_pairs']:,}", f"{found['n_edges']:,}", *figures])
+    return "\n".join(markdown(head, body))
 
 
 def tables(rows: list[dict[str, object]]) -> str:
@@ -320,7 +320,7 @@ def tables(rows: list[dict[str, object]]) -> str:
             of_set = [row for row in own if row["set"] == name]
             seeds, inits = ({row.get(what, 0) for row in of_set} for what in ("seed", "init"))
             number = f"{len(seeds)} splits" + (f" x {len(inits)} initialisations" if len(inits) > 1 else "")
-            lines += ["", f"**{name}; split by {split}** ({number})", ""]
+            title = f"**{name}; split by {split}** ({number})"
             head = [
                 "method",
                 "splits",
@@ -333,7 +333,7 @@ def tables(rows: list[dict[str, object]]) -> str:
                 "AUPRC per TF",
             ]
             head += ["AUPRC less degree", "95 % interval", "p"]
-            lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+            body = []
             methods = list(dict.fromkeys(row["method"] for row in of_set if not is_variant(row["method"])))
             order = sorted(methods, key=lambda method: -np.mean(values(of_set, method, "auprc")))
             for method in order:
@@ -352,7 +352,8 @@ def tables(rows: list[dict[str, object]]) -> str:
                 low, high = interval(*both, 1 / (N_FOLDS - 1))
                 cells += ["" if method == DEGREE else f"{gain:+.3f}"]
                 cells += [f"{low:+.3f} to {high:+.3f}", f"{p:.2g}"] if several and method != DEGREE else ["", ""]
-                lines.append("| " + " | ".join(cells) + " |")
+                body.append(cells)
+            lines += ["", title, "", *markdown(head, body)]
     return "\n".join(lines).strip() + "\n"
 
 
@@ -371,13 +372,13 @@ def summary_tables(rows: list[dict[str, object]]) -> str:
             figures = [[values(of_set, method, figure).mean() for figure in SUMMARY] for of_set in of_sets]
             found[method] = np.array([*figures, np.mean(figures, axis=0)])
         head = ["method", *sets, "mean AUPRC", "mean AUROC", "mean AUROC per TF"]
-        lines += ["", f"**Split by {split}**: AUPRC / AUROC", ""]
-        lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        body = []
         for method in sorted(found, key=lambda method: -found[method][-1, 0]):
             cells = [f"**{method}**" if method == OURS else method]
             short = [[digits(figure, 3) for figure in of_set] for of_set in found[method]]
             cells += [f"{auprc} / {auroc}" for auprc, auroc, _ in short[:-1]]
-            lines.append("| " + " | ".join([*cells, *short[-1]]) + " |")
+            body.append([*cells, *short[-1]])
+        lines += ["", f"**Split by {split}**: AUPRC / AUROC", "", *markdown(head, body)]
     return "\n".join(lines).strip() + "\n"
 
 
@@ -398,13 +399,7 @@ def ablation_tables(rows: list[dict[str, object]]) -> str:
         own = [row for row in rows if row["split"] == split]
         variants = list(dict.fromkeys(row["method"] for row in own if is_variant(row["method"])))
         sets = list(dict.fromkeys(row["set"] for row in own if is_variant(row["method"])))
-        lines += [
-            "",
-            f"**Split by {split}**",
-            "",
-            "| variant | " + " | ".join(sets) + " |",
-            "|---" * (1 + len(sets)) + "|",
-        ]
+        body = []
         for variant in variants:
             cells = [variant.removeprefix(OURS).strip(" ,")]
             for name in sets:
@@ -413,7 +408,8 @@ def ablation_tables(rows: list[dict[str, object]]) -> str:
                 low, high = interval(*both, 1 / (N_FOLDS - 1))
                 mean = f"{np.mean(both[0] - both[1]):+.3f}" if theirs else ""
                 cells.append(f"{mean} ({low:+.3f} to {high:+.3f})" if len(theirs) > 1 else mean)
-            lines.append("| " + " | ".join(cells) + " |")
+            body.append(cells)
+        lines += ["", f"**Split by {split}**", "", *markdown(["variant", *sets], body)]
     return "\n".join(lines).strip() + "\n"
 
 
