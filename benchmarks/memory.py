@@ -29,7 +29,7 @@ from anndata import AnnData
 from sklearn.svm import LinearSVC
 
 import scbignn
-from scbignn.annotation import Config, _anchor
+from scbignn.annotation import Config, _linear
 
 VERBS = ("annotate", "fit", "inductive", "transductive", "cluster")
 N_GENES, N_TYPES, DENSITY = 2000, 20, 0.08
@@ -56,7 +56,7 @@ def resident(what: str) -> int:
 
 
 def measure(verb: str, n_cells: int, folder: Path) -> dict[str, object]:
-    _anchor.LinearSVC = partial(LinearSVC, max_iter=20)
+    _linear.LinearSVC = partial(LinearSVC, max_iter=20)
     logging.captureWarnings(True)
     lines: list[str] = []
     handler = logging.Handler()

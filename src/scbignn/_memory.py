@@ -16,8 +16,9 @@ import psutil
 from . import annotation, clustering
 from ._expression import CHUNK_ROWS
 from ._settings import settings
-from .annotation._anchor import MINI_BATCH_CELLS, MOST_TRAINED, TOGETHER_CELLS
+from .annotation._anchor import MOST_TRAINED
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
+from .annotation._linear import MINI_BATCH_CELLS, TOGETHER_CELLS
 from .annotation._tokens import MAX_PAIRS, MAX_TOKENS
 from .clustering._anchors import sets_a_batch
 from .clustering._fit import POOL

@@ -5,8 +5,7 @@ from scipy.special import softmax
 from sklearn.svm import LinearSVC
 from small import labelled
 
-from scbignn.annotation import Believed, _anchor, believe, fit_anchor, label_believed, unit_rows
-from scbignn.annotation._anchor import Linear
+from scbignn.annotation import Believed, _anchor, _draws, _linear, believe, fit_anchor, label_believed
 
 
 def test_unlabelled_cells_are_decided_by_a_machine_of_all_labelled_ones():
@@ -51,25 +50,6 @@ def test_same_seed_same_folds():
     one, again, other = (fit_anchor(x, y, 3, seed=seed).decisions for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert (one[y >= 0] != other[y >= 0]).any()
-
-
-def test_many_cells_are_fitted_in_mini_batches(monkeypatch):
-    x, y = labelled(300)
-    exact = fit_anchor(x, y, 3, seed=0).decisions
-    monkeypatch.setattr(_anchor, "MINI_BATCH_CELLS", 50)
-    found = fit_anchor(x, y, 3, seed=0).decisions
-    assert (found != exact).any()
-    assert np.mean(found.argmax(1) == exact.argmax(1)) > 0.9
-
-
-def test_folds_share_out_every_label():
-    y = np.repeat([0, 1, 2, 3], [1, 2, 9, 10])
-    fold = _anchor.deal_folds(y, 3, np.random.default_rng(0))
-    assert fold[0] == -1
-    assert len(set(fold[y == 1])) == 2
-    for label in (2, 3):
-        np.testing.assert_array_less(np.ptp(np.bincount(fold[y == label], minlength=3)), 2)
-    assert np.ptp(np.bincount(fold[fold >= 0])) <= 1
 
 
 def test_believed_labels_and_weights():
@@ -180,17 +160,6 @@ def test_where_every_cell_is_known_nothing_is_believed_and_labels_weigh_the_same
     np.testing.assert_allclose(believed.weights, [2 / 3, 2 / 3, 2 / 3, 2])
 
 
-def test_linear_decisions_by_their_definition():
-    rng = np.random.default_rng(0)
-    x = sp.random(20, 7, 0.4, format="csr", random_state=0, dtype=np.float32)
-    machine = Linear(rng.normal(size=(3, 7)).astype(np.float32), rng.normal(size=3).astype(np.float32))
-    expected = x.toarray().astype(np.float64) @ machine.weights.T + machine.bias
-    for cells in (x, x.toarray()):
-        found = machine(cells)
-        assert (found.shape, found.dtype, type(found)) == ((20, 3), np.float32, np.ndarray)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("n_labels", [2, 3])
 def test_machine_is_that_of_all_labelled_cells(n_labels):
     x, y = labelled(60, n_labels=n_labels)
@@ -240,10 +209,10 @@ def test_where_very_many_are_labelled_a_part_sets_the_penalty_and_a_part_is_lear
     x, y = labelled(300, hidden=0.2)
     monkeypatch.setattr(_anchor, "TUNING_CELLS", 90)
     monkeypatch.setattr(_anchor, "MOST_TRAINED", 120)
-    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
-    seen, trained = [], _anchor._OneByOne._trained
+    monkeypatch.setattr(_draws, "_KEPT_OF_LABEL", 5)
+    seen, trained = [], _linear._OneByOne._trained
     monkeypatch.setattr(
-        _anchor._OneByOne, "_trained", lambda self, *of: seen.append((of[1], of[0].sum())) or trained(self, *of)
+        _linear._OneByOne, "_trained", lambda self, *of: seen.append((of[1], of[0].sum())) or trained(self, *of)
     )
     found = fit_anchor(x, y, 3, seed=0)
     drawn = _anchor.draw_labelled(y, 120, np.random.default_rng(0))
@@ -257,66 +226,14 @@ def test_where_very_many_are_labelled_a_part_sets_the_penalty_and_a_part_is_lear
     assert (np.abs(found.decisions[drawn] - inside).max(1) > 1e-4).all()  # out of fold
 
 
-def test_rare_labels_are_all_kept_where_cells_are_drawn():
-    y = np.repeat([0, 1, 2, -1], [1000, 60, 3, 500])
-    drawn = _anchor.draw_labelled(y, 200, np.random.default_rng(0))
-    assert np.bincount(y[drawn]).tolist() == [188, 50, 3]
-    np.testing.assert_array_equal(drawn, np.unique(drawn))
-    np.testing.assert_array_equal(_anchor.draw_labelled(y, 5000, np.random.default_rng(0)), np.arange(1063))
-
-
 @pytest.mark.parametrize("n_cells", range(40, 90, 7))
 def test_a_part_that_is_drawn_is_not_drawn_from_again(monkeypatch, n_cells):
     x, y = labelled(120, hidden=0.0)
     y[:3] = 3, 4, 5  # labels of one cell
     monkeypatch.setattr(_anchor, "TUNING_CELLS", n_cells)
-    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 2)
+    monkeypatch.setattr(_draws, "_KEPT_OF_LABEL", 2)
     draws, draw = [], _anchor.draw_labelled
     monkeypatch.setattr(_anchor, "draw_labelled", lambda *of: draws.append(of[1]) or draw(*of))
     assert fit_anchor(x, y, 6, seed=0).penalty in _anchor.PENALTIES
     assert draws == [n_cells]
     assert len(draw(y, n_cells, np.random.default_rng(0))) <= n_cells + 2 * 6
-
-
-@pytest.mark.parametrize("n_labels", [2, 3])
-@pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize("refit", [False, True])
-def test_machines_found_together_are_those_found_one_by_one(monkeypatch, n_labels, beside, refit):
-    rng = np.random.default_rng(0)
-    x, y = labelled(300, n_labels=n_labels)
-    x = unit_rows(x + sp.random(300, 12, 0.9, format="csr", random_state=0) * 2)
-    y[np.flatnonzero(y == n_labels - 1)[1:]] = -1  # a label's only cell
-    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 1000)
-    named = {"seed": 0, "beside": rng.normal(size=(300, 4)).astype(np.float32) / 4 if beside else None}
-    if refit:
-        weights = np.where(y >= 0, 1, rng.random(300).round(1))
-        named["believed"] = Believed(rng.integers(n_labels, size=300), weights)
-        monkeypatch.setattr(_anchor, "_REFIT_TOLERANCE", 1e-4)
-    together = fit_anchor(x, y, n_labels + 1, **named)
-    monkeypatch.setattr(_anchor, "TOGETHER_CELLS", 0)
-    one_by_one = fit_anchor(x, y, n_labels + 1, **named)
-    assert together.penalty == one_by_one.penalty
-    np.testing.assert_allclose(together.decisions, one_by_one.decisions, atol=5e-3)
-    np.testing.assert_allclose(together.machine.weights, one_by_one.machine.weights, atol=1e-2)
-    np.testing.assert_allclose(together.machine.bias, one_by_one.machine.bias, atol=1e-2)
-    assert together.machine.weights.dtype == together.decisions.dtype == np.float32
-    assert (together.decisions[:, -1] == -1).all()  # no cell has it
-    if n_labels == 2:
-        np.testing.assert_array_equal(together.decisions[:, 0], -together.decisions[:, 1])
-
-
-def test_cells_of_any_length_and_very_many_are_not_fitted_together(monkeypatch):
-    x, y = labelled(60)
-    n_cells, n_values = np.sum(y >= 0), x[y >= 0].nnz
-    called, together = [], _anchor._Together
-    monkeypatch.setattr(_anchor, "_Together", lambda *of: called.append(True) or together(*of))
-    fit_anchor(x, y, 3, seed=0)
-    assert not called
-    for most, products in ((n_cells - 1, 1000), (n_cells, 0.99 * n_cells**2 / n_values)):
-        monkeypatch.setattr(_anchor, "TOGETHER_CELLS", most)
-        monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", products)
-        fit_anchor(unit_rows(x), y, 3, seed=0)
-        assert not called
-    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 1.01 * n_cells**2 / n_values)
-    fit_anchor(unit_rows(x), y, 3, seed=0)
-    assert called

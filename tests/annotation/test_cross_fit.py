@@ -5,7 +5,7 @@ import pytest
 from small import CPU, labelled, tiny
 
 from scbignn.annotation import _cross_fit, cross_fit, fit, gather_evidence
-from scbignn.annotation._anchor import deal_folds
+from scbignn.annotation._draws import deal_folds
 
 #: q trains once, and p sees nothing of it but pseudo-labels.
 LIGHT = tiny(

@@ -12,7 +12,7 @@ from scbignn._checkpoints import Keeper
 from scbignn._settings import settings
 from scbignn._training import Schedule, progress_bar
 from scbignn.annotation import _em, _fit, fit, gather_evidence
-from scbignn.graph import Neighbors
+from scbignn.annotation._draws import validation_split
 
 N_LABELS = 3
 
@@ -586,7 +586,7 @@ def test_engines_give_the_same_run_up_to_rounding():
 def test_labels_of_validation_cells_reach_nothing_but_the_choice_of_epochs(monkeypatch):
     """With the split and the validation score held fixed, other labels on the validation cells change no bit."""
     x, y = labelled()
-    train, kept = _em.validation_split(y, 0.3, np.random.default_rng(0))
+    train, kept = validation_split(y, 0.3, np.random.default_rng(0))
     scores = iter(np.linspace(2, 1, 1000).tolist() * 2)
     monkeypatch.setattr(_em, "validation_split", lambda *_: (train, kept))
     monkeypatch.setattr(_em.EM, "_validator", lambda *_: lambda: (next(scores), 0.0))
@@ -713,57 +713,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, changes, named):
     assert path.read_bytes() == before
 
 
-# --- split and graph --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 0.5, 0.9])
-def test_validation_split_is_stratified(fraction):
-    rng = np.random.default_rng(0)
-    y = rng.permutation(np.repeat([-1, 0, 1, 2, 3, 4], [30, 40, 13, 5, 2, 1]))
-    train, kept = _em.validation_split(y, fraction, rng)
-    np.testing.assert_array_equal(np.union1d(train, kept), np.flatnonzero(y >= 0))
-    assert not set(train) & set(kept)
-    assert (np.diff(train) > 0).all()
-    assert (np.diff(kept) > 0).all()
-    for label, count in enumerate([40, 13, 5, 2, 1]):
-        n_kept = np.sum(y[kept] == label)
-        assert abs(n_kept - fraction * count) <= 0.5 or n_kept == count - 1
-        assert n_kept < count
-
-
-@pytest.mark.parametrize("fraction", [0.1, 0.4])
-def test_validation_split_of_few_cells_is_empty(fraction):
-    train, kept = _em.validation_split(np.array([0, 1, -1, 2]), fraction, np.random.default_rng(0))
-    np.testing.assert_array_equal(train, [0, 1, 3])
-    assert kept.shape == (0,)
-    assert kept.dtype == np.int64
-
-
-def test_validation_split_is_drawn_from_its_generator():
-    y = np.zeros(100, dtype=np.int64)
-    first, again, other = (_em.validation_split(y, 0.2, np.random.default_rng(seed))[1] for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert set(first) != set(other)
-    assert len(first) == 20
-
-
-@pytest.mark.parametrize("symmetric_graph", [False, True])
-@pytest.mark.parametrize("self_loops", [False, True])
-def test_cell_graph_equals_dense(symmetric_graph, self_loops):
-    points = np.random.default_rng(0).normal(size=(14, 3))
-    points[5] = points[4]  # an edge of length 0 is an edge
-    indices = reference.neighbors(points, 4)
-    lengths = np.take_along_axis(reference.distances(points), indices, 1).astype(np.float32)
-    found = Neighbors(indices, lengths.copy())
-    graph = _em.cell_graph(found, tiny(symmetric_graph=symmetric_graph, self_loops=self_loops))
-    expected = reference.adjacency(indices)
-    if symmetric_graph:
-        expected = np.maximum(expected, expected.T)
-    if self_loops:
-        expected += np.eye(14)
-    np.testing.assert_array_equal(graph.toarray() != 0, expected != 0)
-    assert graph.nnz == expected.sum()
-    np.testing.assert_array_equal(found.distances, lengths)
+# --- genes and cells that are left out --------------------------------------------------------------------------------
 
 
 def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):

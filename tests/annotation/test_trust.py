@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from small import CPU, tiny
 
 from scbignn.annotation import ByBatch, Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
-from scbignn.annotation._anchor import deal_folds
+from scbignn.annotation._draws import deal_folds
 from scbignn.annotation._evidence import principal
 from scbignn.graph import nearest_neighbors
 

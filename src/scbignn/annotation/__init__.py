@@ -1,7 +1,7 @@
 """scBiGNN: a gene-level and a cell-level graph neural network that teach each other (arXiv 2312.10310)."""
 
 from .._expression import normalize, unit_rows
-from ._anchor import Anchor, Believed, believe, deal_folds, fit_anchor, label_believed
+from ._anchor import Anchor, Believed, believe, fit_anchor, label_believed
 from ._annotate import Annotation, annotate_cells, choose_genes, choose_target_sum, raw_neighbors
 from ._attention import Edges
 from ._audit import Audit, audit_labels, audit_table
@@ -10,6 +10,7 @@ from ._config import Config
 from ._cross_batch import ByBatch, cross_fit_batches, deal_batches
 from ._cross_fit import cross_fit
 from ._cross_validate import HeldOut, cross_validate, validation_tables
+from ._draws import deal_folds
 from ._em import Fit, Guess
 from ._evidence import Evidence, gather_evidence
 from ._fit import fit

@@ -10,28 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import softmax
-from sklearn.linear_model import SGDClassifier
-from sklearn.svm import LinearSVC
 
 from .._expression import Rows
-from ._machines import InnerProducts, fit_machines
+from ._draws import deal_folds, draw_labelled, most_drawn
+from ._linear import Examples, Features, Linear, machines_of
+from ._machines import InnerProducts
 
 _N_FOLDS = 3
 PENALTIES = (0.1, 0.3, 1.0, 5.0)
-#: Up to so many cells of unit length have their machines fitted together, from their inner products, if these are no more
-#: than so many for each value of x that is not zero: else one machine after another takes less time.
-TOGETHER_CELLS, _PRODUCTS_OF_VALUE = 5_000, 10
-#: Where more cells are learned from, machines are fitted by averaged stochastic gradient, with the plain hinge loss.
-MINI_BATCH_CELLS = 30_000
 #: Where more cells are labelled, the penalty is chosen on so many of them, and so many are learned from.
 TUNING_CELLS, MOST_TRAINED = 10_000, 100_000
-#: Of a label with so many cells or fewer, all are kept where cells are drawn.
-_KEPT_OF_LABEL = 50
 #: A factor on decisions that makes them logits. The networks learn their own, from this start.
 LOGIT_SCALE = 3.0
 #: Of an anchor that is refitted on believed labels: C, the weight of all believed labels together beside the known
@@ -39,34 +31,6 @@ LOGIT_SCALE = 3.0
 _REFIT_PENALTY, _BELIEVED_WEIGHT, _MOST_BELIEVED = 3.0, 2.0, 10_000
 #: How closely a machine is fitted, and a refit: that takes two thirds of the time, and moves decisions by some .002.
 _TOLERANCE, _REFIT_TOLERANCE = 1e-4, 1e-2
-
-
-class Features(Protocol):
-    """Dense features of N cells, (N, F), of some of which one asks at a time; an array is such."""
-
-    def __getitem__(self, cells: np.ndarray) -> np.ndarray:
-        """(n, F) float32."""
-
-    def __matmul__(self, matrix: np.ndarray) -> np.ndarray:
-        """(F, C) -> (N, C)."""
-
-
-class Linear(NamedTuple):
-    """One linear decision a label: C labels, M features."""
-
-    weights: np.ndarray
-    """(C, M) float32."""
-    bias: np.ndarray
-    """(C,) float32."""
-
-    def __call__(self, x: sp.csr_matrix | Rows, beside: Features | None = None) -> np.ndarray:
-        """Decisions about cells, (N, M) -> (N, C) float32; with (N, F) dense features `beside` them, M + F weights."""
-        n_genes = x.shape[1]
-        found = np.asarray(x @ self.weights[:, :n_genes].T, dtype=np.float32)
-        found += self.bias
-        if beside is not None:
-            found += beside @ self.weights[:, n_genes:].T
-        return found
 
 
 @dataclass(frozen=True)
@@ -158,7 +122,7 @@ def fit_anchor(
     fold = deal_folds(y[labelled], min(_N_FOLDS, len(labelled)), np.random.default_rng(seed))
     if believed is not None:
         penalties = (_REFIT_PENALTY,)
-    if len(penalties) > 1 and len(labelled) > TUNING_CELLS + _KEPT_OF_LABEL * n_labels:  # more than are ever drawn
+    if len(penalties) > 1 and len(labelled) > most_drawn(TUNING_CELLS, n_labels):
         some = draw_labelled(y, TUNING_CELLS, np.random.default_rng(seed))
         part = None if beside is None else beside[some]
         penalties = (fit_anchor(x[some], y[some], n_labels, beside=part, seed=seed).penalty,)
@@ -168,7 +132,7 @@ def fit_anchor(
         y = np.where(y >= 0, y, believed.labels)
     everyone = np.concatenate([labelled, others])  # of whom anything is learned
     fold = np.concatenate([fold, np.full(len(others), -1)])
-    cells = _Cells(
+    cells = Examples(
         x[everyone],
         None if beside is None else beside[everyone],
         y[everyone],
@@ -176,10 +140,8 @@ def fit_anchor(
         fold if out_of_fold else np.full(len(everyone), -1),
         n_labels,
     )
-    if _pays_together(cells.x) and _are_of_unit_length(cells.x):
-        machines: _Machines = _Together(cells, (products or InnerProducts(x)).among(everyone))
-    else:
-        machines = _OneByOne(cells, _TOLERANCE if believed is None else _REFIT_TOLERANCE)
+    tolerance = _TOLERANCE if believed is None else _REFIT_TOLERANCE
+    machines = machines_of(cells, lambda: (products or InnerProducts(x)).among(everyone), tolerance)
     fold, of_cells = cells.fold, cells.y
     del cells  # their features are held by the machines
 
@@ -196,31 +158,6 @@ def fit_anchor(
     if found:
         decisions[everyone[held_out]] = found[best][held_out]
     return Anchor(decisions, best, machine, accuracy(best) if found else np.nan)
-
-
-def draw_labelled(y: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
-    """About `n_cells` of the labelled cells, ascending: of each label the same share, but no fewer than 50 if it has them."""
-    labelled = np.flatnonzero(y >= 0)
-    share, drawn = min(1.0, n_cells / max(1, len(labelled))), []
-    for label in np.unique(y[labelled]):
-        cells = np.flatnonzero(y == label)
-        drawn.append(rng.permutation(cells)[: max(_KEPT_OF_LABEL, round(share * len(cells)))])
-    return np.sort(np.concatenate(drawn))
-
-
-def deal_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """A fold for each cell: the cells of a label, shuffled, are dealt to the folds in turn.
-
-    A label's only cell has fold -1 and is never held out, so that every label is always trained on.
-    """
-    fold = np.full(len(y), -1)
-    dealt = 0
-    for label in np.unique(y):
-        cells = rng.permutation(np.flatnonzero(y == label))
-        if len(cells) > 1:
-            fold[cells] = (dealt + np.arange(len(cells))) % n_folds
-            dealt += len(cells)
-    return fold
 
 
 def believe(decisions: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Believed:
@@ -257,121 +194,3 @@ def label_believed(decisions: np.ndarray, y: np.ndarray, n_cells: int, rng: np.r
     y = y.copy()
     y[cells] = believed[cells]
     return y
-
-
-class _Cells(NamedTuple):
-    """The n cells that something is learned from."""
-
-    x: sp.csr_matrix
-    """(n, M)."""
-    beside: np.ndarray | None
-    """(n, F), further features."""
-    y: np.ndarray
-    """(n,) codes."""
-    weights: np.ndarray
-    """(n,), how much each counts."""
-    fold: np.ndarray
-    """(n,), -1 where never held out."""
-    n_labels: int
-
-
-class _Machines(Protocol):
-    """A machine a label, of C labels, for any penalty."""
-
-    def held_out(self, penalty: float) -> np.ndarray:
-        """(n, C) float32: of the cells of each fold by machines that did not see them; others have no meaning."""
-
-    def of_all(self, penalty: float) -> Linear:
-        """The machines that saw all cells."""
-
-
-class _Together:
-    """All labels and folds at once, from inner products (n, n) of the cells' x."""
-
-    def __init__(self, cells: _Cells, gram: np.ndarray) -> None:
-        self._cells, self._gram = cells, gram + 1  # for the bias
-        if cells.beside is not None:
-            self._gram += cells.beside @ cells.beside.T
-        self._labels = np.unique(cells.y)
-        columns = self._labels[1:] if len(self._labels) == 2 else self._labels
-        self._sign = np.where(cells.y[:, None] == columns, 1, -1).astype(np.float32)
-        self._folds = np.unique(cells.fold[cells.fold >= 0])
-        self._start = None
-
-    def held_out(self, penalty: float) -> np.ndarray:
-        cells, n_columns = self._cells, self._sign.shape[1]
-        cost = np.repeat(cells.fold[:, None] != self._folds, n_columns, axis=1) * (penalty * cells.weights[:, None])
-        sign = np.tile(self._sign, len(self._folds))
-        self._start, decisions = fit_machines(self._gram, sign, cost.astype(np.float32), self._start)
-        found = np.empty((len(cells.y), cells.n_labels), dtype=np.float32)
-        for fold, of_fold in zip(self._folds, np.split(decisions, len(self._folds), axis=1), strict=True):
-            held = cells.fold == fold
-            found[held] = self._of_all_labels(of_fold[held].T, -1).T
-        return found
-
-    def of_all(self, penalty: float) -> Linear:
-        cells, start = self._cells, None
-        if self._start is not None:  # what the folds have found, each of its own cells
-            start = np.mean(np.split(self._start, len(self._folds), axis=1), axis=0)
-        cost = np.broadcast_to(penalty * cells.weights[:, None], self._sign.shape).astype(np.float32)
-        beta = fit_machines(self._gram, self._sign, cost, start)[0].T
-        weights = beta @ cells.x
-        if cells.beside is not None:
-            weights = np.hstack([weights, beta @ cells.beside])
-        return Linear(self._of_all_labels(weights, 0), self._of_all_labels(beta.sum(1)[:, None], -1)[:, 0])
-
-    def _of_all_labels(self, rows: np.ndarray, otherwise: float) -> np.ndarray:
-        return _of_all_labels(rows, self._labels, self._cells.n_labels, otherwise)
-
-
-class _OneByOne:
-    """One call of scikit-learn a fold and penalty; mini-batches where cells are very many."""
-
-    def __init__(self, cells: _Cells, tolerance: float) -> None:
-        if cells.beside is not None:
-            cells = cells._replace(x=sp.hstack([cells.x, sp.csr_matrix(cells.beside)]).tocsr(), beside=None)
-        self._cells, self._tolerance = cells, tolerance
-
-    def held_out(self, penalty: float) -> np.ndarray:
-        fold = self._cells.fold
-        found = np.empty((len(fold), self._cells.n_labels), dtype=np.float32)
-        for number in np.unique(fold[fold >= 0]):
-            found[fold == number] = self._trained(fold != number, penalty)(self._cells.x[fold == number])
-        return found
-
-    def of_all(self, penalty: float) -> Linear:
-        return self._trained(np.ones(len(self._cells.y), dtype=bool), penalty)
-
-    def _trained(self, members: np.ndarray, penalty: float) -> Linear:
-        cells = self._cells
-        if len(cells.y) > MINI_BATCH_CELLS:
-            alpha = 1 / (penalty * np.sum(members))
-            machine = SGDClassifier(loss="hinge", alpha=alpha, average=True, random_state=0)
-        else:
-            machine = LinearSVC(C=penalty, tol=self._tolerance, random_state=0)
-        x = cells.x if members.all() else cells.x[members]
-        machine.fit(x, cells.y[members], sample_weight=cells.weights[members])
-        rows = (machine.coef_, 0), (machine.intercept_[:, None], -1)
-        weights, bias = (_of_all_labels(part, machine.classes_, cells.n_labels, other) for part, other in rows)
-        return Linear(weights, bias[:, 0])
-
-
-def _pays_together(x: sp.csr_matrix) -> bool:
-    """Whether the machines of these cells, (n, M), are found faster from their inner products."""
-    n_cells = x.shape[0]
-    return n_cells <= TOGETHER_CELLS and n_cells**2 <= _PRODUCTS_OF_VALUE * x.nnz
-
-
-def _are_of_unit_length(x: sp.csr_matrix) -> bool:
-    """Or shorter. Of longer cells, inner products are too ill-conditioned for machines to be found together."""
-    return float(x.multiply(x).sum(1).max()) < 1.01
-
-
-def _of_all_labels(rows: np.ndarray, labels: np.ndarray, n_labels: int, otherwise: float) -> np.ndarray:
-    """Rows of the labels that were trained on, or one row of the second of two, -> (C, F) float32.
-
-    A label that was not trained on has a row of one number: a bias of -1 decides against it.
-    """
-    found = np.full((n_labels, rows.shape[1]), otherwise, dtype=np.float32)
-    found[labels] = np.vstack([-rows, rows]) if len(rows) < len(labels) else rows
-    return found

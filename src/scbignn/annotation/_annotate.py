@@ -20,11 +20,12 @@ from .._expression import NormalizedRows, Rows, columns, mean_and_variance, mean
 from .._ranks import ALONE, Ranks
 from .._training import progress_bar
 from ..graph import Engine, Neighbors, nearest_neighbors
-from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, draw_labelled, fit_anchor
+from ._anchor import MOST_TRAINED, TUNING_CELLS, Anchor, fit_anchor
 from ._attention import Edges
 from ._config import Config
 from ._cross_batch import ByBatch, can_cross_fit_batches, cross_fit_batches
 from ._cross_fit import cross_fit
+from ._draws import draw_labelled
 from ._em import Fit
 from ._evidence import Evidence, gather_evidence, n_of_evidence
 from ._fit import fit

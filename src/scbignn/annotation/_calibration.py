@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from ._anchor import deal_folds
+from ._draws import deal_folds
 
 _N_BINS = 15
 _N_FOLDS = 5

@@ -15,8 +15,8 @@ from .._expression import Rows
 from .._ranks import ALONE, Ranks
 from .._training import progress_bar
 from ..graph import Engine
-from ._anchor import deal_folds
 from ._config import Config
+from ._draws import deal_folds
 from ._em import Fit, GeneLevel
 from ._evidence import Evidence, for_folds, gather_evidence, n_refits, products_of
 from ._fit import fit

@@ -17,12 +17,13 @@ from .._expression import mean_and_variance
 from .._ranks import ALONE, Ranks
 from .._training import Epoch, Schedule, Step, progress_bar, train
 from ..graph import Aggregate, Engine, Neighbors, SparseProduct, neighbor_mean
-from ._anchor import draw_labelled, label_believed
+from ._anchor import label_believed
 from ._cell_gnn import CellGNN, Cells
 from ._config import Config
+from ._draws import draw_labelled, validation_split
 from ._evidence import Evidence, has_very_few
 from ._gene_gnn import GeneGNN
-from ._neighbors import cell_neighbors
+from ._neighbors import cell_graph, cell_neighbors
 from ._tokens import Tokens
 
 #: Labelled cells that set the scale of a new gene-level network.
@@ -531,27 +532,3 @@ class EM:
 def _guess(name: str, labels: Tensor) -> Guess:
     round_, network = name.split()
     return Guess(int(round_), network, labels.cpu().numpy())
-
-
-def validation_split(y: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Labelled cells to train on and to validate on: of each label the given share, rounded, never its last cell.
-
-    Returns two sorted arrays of cell numbers; the second may be empty.
-    """
-    validation = [np.empty(0, dtype=np.int64)]
-    for label in np.unique(y[y >= 0]):
-        cells = np.flatnonzero(y == label)
-        n_validation = min(round(fraction * len(cells)), len(cells) - 1)
-        validation.append(rng.permutation(cells)[:n_validation])
-    validation = np.sort(np.concatenate(validation))
-    return np.setdiff1d(np.flatnonzero(y >= 0), validation), validation
-
-
-def cell_graph(neighbors: Neighbors, config: Config) -> sp.csr_matrix:
-    """A_c as the config wants it: directed kNN edges, also reversed, with self-loops."""
-    graph = neighbors.adjacency()
-    if config.symmetric_graph:
-        graph = graph.maximum(graph.T).tocsr()
-    if config.self_loops:
-        graph = (graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)).tocsr()
-    return graph

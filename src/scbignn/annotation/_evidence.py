@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 
 from .._expression import Rows, product
 from ..graph import Neighbors
-from ._anchor import TOGETHER_CELLS, Anchor, Linear, believe, fit_anchor
+from ._anchor import Anchor, believe, fit_anchor
 from ._config import Config
+from ._linear import TOGETHER_CELLS, Linear
 from ._machines import InnerProducts
 from ._neighbors import cell_neighbors
 

@@ -16,7 +16,6 @@ from .._checkpoints import below, prefixed
 from .._files import Parts, read_parts, write_parts
 from .._hub import as_table, card, pull, share
 from ..graph import Neighbors
-from ._anchor import Linear
 from ._calibration import Calibration
 from ._cell_gnn import CellGNN
 from ._config import Config
@@ -24,6 +23,7 @@ from ._evidence import Views
 from ._gene_gnn import GeneGNN
 from ._homophily import Homophily
 from ._importance import Importance
+from ._linear import Linear
 from ._rejection import LabelShapes
 from ._trust import Trust
 

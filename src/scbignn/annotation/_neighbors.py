@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from ..graph import Neighbors, balanced_among, balanced_neighbors, nearest_among, nearest_neighbors
@@ -37,3 +38,13 @@ def reference_neighbors(
     if batches is None or not config.balanced_graph:
         return nearest_among(queries, points, k, device=device)
     return balanced_among(queries, points, batches, k, device=device)
+
+
+def cell_graph(neighbors: Neighbors, config: Config) -> sp.csr_matrix:
+    """A_c as the config wants it: directed kNN edges, also reversed, with self-loops."""
+    graph = neighbors.adjacency()
+    if config.symmetric_graph:
+        graph = graph.maximum(graph.T).tocsr()
+    if config.self_loops:
+        graph = (graph + sp.eye_array(graph.shape[0], dtype=graph.dtype)).tocsr()
+    return graph

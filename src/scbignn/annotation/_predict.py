@@ -13,12 +13,12 @@ from torch import Tensor
 from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
-from ._em import GeneLevel, cell_graph
+from ._em import GeneLevel
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
 from ._fit import fit
 from ._guard import machine_probabilities
 from ._model import Model
-from ._neighbors import cell_neighbors, reference_neighbors
+from ._neighbors import cell_graph, cell_neighbors, reference_neighbors
 from ._tokens import Tokens
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .._expression import product
-from ._anchor import deal_folds
 from ._calibration import Calibration, calibrate
+from ._draws import deal_folds
 from ._evidence import n_refits, principal
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
 
