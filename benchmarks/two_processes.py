@@ -93,7 +93,7 @@ def once(x: sp.csr_matrix, y: np.ndarray, config: Config, ranks: Ranks) -> dict[
         wall = processor = 0.0
         if runs:
             em = EM(x, y, N_LABELS, config, device=torch.device("cpu"), engine="torch", seed=0, ranks=own)
-            schedule = em.stages()[0][2]
+            schedule = em.stages()[0].schedule
             ranks.check_alike(way=way) if way != "one" else None
             start = time.perf_counter(), time.process_time()
             with progress_bar(schedule.n_epochs, shown=False) as bar:

@@ -357,7 +357,7 @@ def test_training_of_q_takes_no_more_cells_an_epoch_than_the_pool_holds(one_epoc
     batches, logits = [], em._gene_logits
     em._gene_logits = lambda cells, *tokens: batches.append(cells) or logits(cells, *tokens)
     (stage, *_) = em.stages()
-    assert stage[2].steps_per_epoch == 1
+    assert stage.schedule.steps_per_epoch == 1
     em.pretrain(0, schedule())
     assert sum(len(cells) for cells in batches if len(cells)) >= 4
     assert len(batches[0]) == 4
@@ -495,20 +495,6 @@ def test_results_and_history_are_complete(name):
             assert selected["val_loss"] == min(row["val_loss"] for row in stage)
         else:
             assert selected is stage[-1]
-
-
-def test_schedules_of_the_stages():
-    changes = {"pretrain_epochs": 2, "pretrain_updates": 31, "e_step_epochs": 9, "e_step_updates": 7, "patience": 0.3}
-    rates = {"gene_learning_rate": 1.0, "e_step_learning_rate": 2.0, "cell_learning_rate": 3.0}
-    x, y = balanced()  # 12 and 24 cells
-    em = new_em(tiny(n_rounds=2, batch_size=4, validation_fraction=0, m_step_updates=2, **changes, **rates), (x, y))
-    stages = em.stages()
-    assert [stage[:2] for stage in stages] == [(0, "pretrain"), (1, "M"), (1, "E"), (2, "M"), (2, "E"), (3, "M")]
-    pretrain, m_step, e_step = (stage[2] for stage in stages[:3])
-    assert (pretrain.steps_per_epoch, pretrain.n_epochs, pretrain.learning_rate) == (3, 11, 1.0)  # 33 updates
-    assert (m_step.steps_per_epoch, m_step.n_epochs, m_step.learning_rate) == (1, 2, 3.0)
-    assert (e_step.steps_per_epoch, e_step.n_epochs, e_step.learning_rate) == (4, 9, 2.0)
-    assert [s.patience for s in (pretrain, m_step, e_step)] == [3, 1, 3]
 
 
 def test_graph_and_distances_of_the_result_are_those_of_h():
@@ -725,7 +711,7 @@ def test_genes_are_left_out_anew_each_epoch_and_only_in_training(monkeypatch):
         lambda network, tokens, cells: seen.append((network.training, tokens)) or forward(network, tokens, cells),
     )
     with progress_bar(1) as bar:
-        em.pretrain(0, em.stages()[0][2], progress=bar, keeper=Keeper(None, {}, em.generator))
+        em.pretrain(0, em.stages()[0].schedule, progress=bar, keeper=Keeper(None, {}, em.generator))
     trained = {id(tokens): tokens for training, tokens in seen if training}.values()
     assert [tokens.share for tokens in trained] == [0.5, 0.5]
     assert all(tokens is em.tokens for training, tokens in seen if not training)

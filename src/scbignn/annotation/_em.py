@@ -24,6 +24,7 @@ from ._draws import draw_labelled, validation_split
 from ._evidence import Evidence, has_very_few
 from ._gene_gnn import GeneGNN
 from ._neighbors import cell_graph, cell_neighbors
+from ._stages import Stage, n_pooled, stages
 from ._tokens import Tokens
 
 #: Labelled cells that set the scale of a new gene-level network.
@@ -195,33 +196,11 @@ class EM:
 
     # --- stages -----------------------------------------------------------------------------------------------------
 
-    def stages(self) -> list[tuple[int, str, Schedule]]:
-        """Round, step and schedule, in the order of Algorithm 1."""
-        config = self.config
-        n_train, n_unlabelled = (self._pooled(len(cells)) for cells in (self.train_cells, self.unlabelled_cells))
-        n_pairs = (n_train + n_unlabelled) / (2 * config.batch_size)
-        pretrain = self._schedule(
-            (config.gene_learning_rate, config.gene_weight_decay),
-            config.pretrain_epochs,
-            steps=round(n_train / config.batch_size),
-            at_least=config.pretrain_updates,
-        )
-        e_step = self._schedule(
-            (config.e_step_learning_rate, config.gene_weight_decay),
-            config.e_step_epochs,
-            steps=round(n_pairs),
-            at_least=config.e_step_updates,
-        )
-        m_step = self._schedule((config.cell_learning_rate, config.cell_weight_decay), config.m_step_updates)
-        stages = [(0, "pretrain", pretrain)]
-        n_rounds = config.n_rounds if len(self.unlabelled_cells) else 0
-        for round_ in range(1, n_rounds + 1):
-            stages += [(round_, "M", m_step), (round_, "E", e_step)]
-        if config.final_m_step or n_rounds == 0:
-            stages.append((n_rounds + 1, "M", m_step))
-        return stages
+    def stages(self) -> list[Stage]:
+        """What :meth:`run` is to do."""
+        return stages(self.config, len(self.train_cells), len(self.unlabelled_cells))
 
-    def run(self, stages: list[tuple[int, str, Schedule]], *, keeper: Keeper) -> None:
+    def run(self, stages: list[Stage], *, keeper: Keeper) -> None:
         """The stages one after another, but for those that the keeper has."""
         for number, (round_, step, schedule) in enumerate(stages):
             if number < keeper.n_finished:
@@ -232,20 +211,6 @@ class EM:
                 epochs = stage(round_, schedule, progress=bar, keeper=keeper, ranks=self.ranks)
             self.history += [{"round": round_, "step": step, "epoch": at, **vars(row)} for at, row in enumerate(epochs)]
             keeper.finish_stage(self.tensors(), self.history)
-
-    def _schedule(
-        self, rate_and_decay: tuple[float, float], n_epochs: int, *, steps: int = 1, at_least: int = 0
-    ) -> Schedule:
-        steps = max(1, steps)
-        n_epochs = max(n_epochs, -(-at_least // steps))
-        return Schedule(
-            n_epochs=n_epochs,
-            steps_per_epoch=steps,
-            learning_rate=rate_and_decay[0],
-            weight_decay=rate_and_decay[1],
-            decoupled=self.config.decoupled_weight_decay,
-            patience=max(1, round(self.config.patience * n_epochs)),
-        )
 
     def pretrain(self, _round: int, schedule: Schedule, **loop: Any) -> list[Epoch]:
         """Cross-entropy of q on labelled cells."""
@@ -407,14 +372,11 @@ class EM:
         """Training and unlabelled cells that a step of this round learns from, each ascending."""
         rng = np.random.default_rng([self.seed, round_])
         train_cells, unlabelled = self.train_cells, self.unlabelled_cells
-        if self._pooled(len(train_cells)) < len(train_cells):
+        if n_pooled(self.config, len(train_cells)) < len(train_cells):
             train_cells = train_cells[draw_labelled(self.labels.cpu().numpy()[train_cells], self.config.pool_size, rng)]
-        if self._pooled(len(unlabelled)) < len(unlabelled):
+        if n_pooled(self.config, len(unlabelled)) < len(unlabelled):
             unlabelled = np.sort(rng.choice(unlabelled, self.config.pool_size, replace=False))
         return train_cells, unlabelled
-
-    def _pooled(self, n_cells: int) -> int:
-        return n_cells if self.config.pool_size is None else min(n_cells, self.config.pool_size)
 
     def _mean_over(self, neighbors: Neighbors) -> Aggregate:
         return neighbor_mean(cell_graph(neighbors, self.config), self.engine, self.device)
