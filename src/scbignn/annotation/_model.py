@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from .._checkpoints import below, prefixed
-from .._files import Parts, read_parts, write_parts
-from .._hub import as_table, card, pull, share
-from ..graph import Neighbors
-from ._calibration import Calibration
+from .._files import read_parts, write_parts
+from .._hub import pull, share
 from ._cell_gnn import CellGNN
 from ._config import Config
 from ._evidence import Views
 from ._gene_gnn import GeneGNN
 from ._homophily import Homophily
 from ._importance import Importance
-from ._linear import Linear
-from ._rejection import LabelShapes
+from ._model_card import model_card
+from ._model_parts import fields_of, parts_of
+from ._reference import Reference
 from ._trust import Trust
 
 if TYPE_CHECKING:
     from ._annotate import Annotation
-
-
-class Reference(NamedTuple):
-    """What p knows of the N cells that it was trained on, to which later cells are attached."""
-
-    x: sp.csr_matrix
-    """(N, T) float32, normalised expression of the panel."""
-    y: np.ndarray
-    """(N,) int64, label codes; -1 where unlabelled."""
-    h: np.ndarray
-    """(N, d) float32."""
-    q: np.ndarray
-    """(N, C) float32, gene-level probabilities."""
-    neighbors: Neighbors
-    """The learned graph among them."""
-    scores: np.ndarray | None = None
-    """(N, F) float32, principal components; this and what follows is None where the config has no use for it."""
-    gene_decisions: np.ndarray | None = None
-    """(N, C) float32, out of fold where labelled."""
-    cell_decisions: np.ndarray | None = None
-    """(N, C) float32, out of fold where labelled."""
-    batches: np.ndarray | None = None
-    """(N,) int64, batch codes; None where no batches were given."""
-
-
-#: Fields of a reference that are plain arrays or None.
-_OF_CELLS = ("y", "h", "q", "scores", "gene_decisions", "cell_decisions", "batches")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +84,7 @@ class Model:
         FileExistsError
             There is something at `path`, and it is not to be overwritten, or is no saved model.
         """
-        write_parts(path, "annotation", _parts(self), overwrite=overwrite)
+        write_parts(path, "annotation", parts_of(self), overwrite=overwrite)
 
     def push_to_hub(
         self,
@@ -305,54 +274,6 @@ def model_of(
     )
 
 
-def model_card(model: Model, repo_id: str) -> str:
-    """What a repository says of the model, in Markdown."""
-    n_cells, about, changed = len(model.reference.y), model.about, model.config.to_dict()
-    default = Config().to_dict()
-    counts = np.bincount(model.reference.y[model.reference.y >= 0], minlength=len(model.labels))
-    sections = {
-        "Use": f"```python\nscbignn.tl.predict(query, model)  # {len(model.genes):,} genes, matched by name\n```",
-        "Labels": as_table(dict(zip(model.labels, counts.tolist(), strict=True)), "label", "labelled reference cells"),
-        "Genes": f"{len(model.genes):,}, such as {', '.join(model.genes[model.panel[:10]])}.",
-        "Confidence": _confidence(model),
-        "Config": as_table({name: value for name, value in changed.items() if value != default[name]}, "field", "value")
-        if changed != default
-        else "The default.",
-        "Where it comes from": as_table(
-            {
-                "reference cells": f"{n_cells:,}",
-                "label column": about.get("labels_key"),
-                "batch column": about.get("batch_key"),
-                "expression": about.get("expression"),
-                "seed": about.get("seed"),
-                "sha256 of the expression": about.get("data"),
-                **about.get("versions", {}),
-            },
-            "what",
-            "",
-        ),
-        "Privacy": "No counts and no cell names are in it, but of every reference cell its label, the normalised "
-        "expression of the panel and principal components.",
-    }
-    what = (
-        f"Labels single cells with one of {len(model.labels)} labels, by scBiGNN "
-        "([arXiv 2312.10310](https://arxiv.org/abs/2312.10310))."
-    )
-    return card(repo_id, what, ["single-cell", "scRNA-seq", "cell-type-annotation"], sections)
-
-
-def _confidence(model: Model) -> str:
-    if model.trust is None:
-        return "Not calibrated: the model was not cross-fitted."
-    calibration = model.trust.calibration
-    by_batch = calibration.held_out == "batches"
-    how = "whose whole batch was hidden" if by_batch else "whose label was hidden; that is no promise across batches"
-    return (
-        f"Calibrated on {sum(calibration.before.n_cells):,} labelled cells {how}. Expected calibration error "
-        f"{calibration.before.ece:.4f} before, {calibration.after.ece:.4f} after."
-    )
-
-
 def read_model(path: str | Path) -> Model:
     """Read a model that :meth:`scbignn.annotation.Model.save` wrote. Nothing in the folder is run.
 
@@ -370,111 +291,10 @@ def read_model(path: str | Path) -> Model:
     """
     tensors, about = read_parts(path, "annotation")
     try:
-        return _from_parts(tensors, about)
+        return Model(**fields_of(tensors, about))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"{path} does not hold what this version expects of a model ({error!r}). Fit and save it anew."
         raise ValueError(msg) from error
-
-
-#: Fields that are arrays or None, and those that are the same in JSON.
-_ARRAYS = ("gene_share", "gene_mean", "panel", "features_center", "features_scale")
-_PLAIN = ("labels", "mean_length", "mean_total", "colors", "about")
-
-
-def _parts(model: Model) -> Parts:
-    reference, views = model.reference, model.views
-    arrays = {name: getattr(model, name) for name in _ARRAYS}
-    arrays |= {f"reference.x.{name}": getattr(reference.x, name) for name in ("data", "indices", "indptr")}
-    arrays |= {f"reference.neighbors.{name}": getattr(reference.neighbors, name) for name in ("indices", "distances")}
-    arrays |= {f"reference.{name}": getattr(reference, name) for name in _OF_CELLS}
-    arrays |= {f"importance.{name}": value for name, value in model.importance._asdict().items()}
-    arrays |= {f"homophily.{name}": getattr(model.homophily, name) for name in ("learned_per_label", "raw_per_label")}
-    if views is not None:
-        arrays |= {f"views.{name}": getattr(views, name) for name in ("loadings", "center", "points_center")}
-        for name in ("gene", "cell"):
-            arrays |= {f"views.{name}.{part}": value for part, value in getattr(views, name)._asdict().items()}
-    arrays |= {} if model.trust is None else _trust_arrays(model.trust)
-    tensors = {
-        name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items() if array is not None
-    }
-    about = {
-        "genes": model.genes.tolist(),
-        "config": model.config.to_dict(),
-        "homophily": _without_nan({"learned": model.homophily.learned, "raw": model.homophily.raw}),
-        **{name: getattr(model, name) for name in _PLAIN},
-        "calibration": None if model.trust is None else model.trust.calibration.to_dict(),
-        "history": [_without_nan(row) for row in model.history],
-    }
-    return Parts({**tensors, **prefixed(gene_weights=model.gene_weights, cell_weights=model.cell_weights)}, about)
-
-
-def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
-    genes, panel = np.asarray(about["genes"], dtype=str), arrays["panel"]
-    views = None
-    if "views.loadings" in arrays:
-        machines = [Linear(arrays[f"views.{name}.weights"], arrays[f"views.{name}.bias"]) for name in ("gene", "cell")]
-        views = Views(arrays["views.loadings"], arrays["views.center"], *machines, arrays["views.points_center"])
-    y = arrays["reference.y"]
-    csr = tuple(arrays[f"reference.x.{name}"] for name in ("data", "indices", "indptr"))
-    reference = Reference(
-        x=sp.csr_matrix(csr, shape=(len(y), len(panel))),
-        neighbors=Neighbors(arrays["reference.neighbors.indices"], arrays["reference.neighbors.distances"]),
-        **{name: arrays.get(f"reference.{name}") for name in _OF_CELLS},
-    )
-    reference.x.check_format()
-    homophily = Homophily(
-        **_with_nan(about["homophily"]),
-        learned_per_label=arrays["homophily.learned_per_label"],
-        raw_per_label=arrays["homophily.raw_per_label"],
-    )
-    importance = Importance(*(arrays.get(f"importance.{name}") for name in Importance._fields))
-    if "importance" in arrays:  # version 0.1
-        importance = importance._replace(received=arrays["importance"])
-    return Model(
-        genes=genes,
-        importance=importance,
-        trust=_trust(arrays, about.get("calibration")),
-        config=Config(**about["config"]),
-        views=views,
-        gene_weights=below(tensors, "gene_weights"),
-        cell_weights=below(tensors, "cell_weights"),
-        reference=reference,
-        homophily=homophily,
-        **{name: arrays.get(name) for name in _ARRAYS},
-        **{name: about[name] for name in _PLAIN},
-        history=[_with_nan(row) for row in about["history"]],
-    )
-
-
-_OF_TRUST = ("novelty", "predicted", "novelty_together")
-
-
-def _trust_arrays(trust: Trust) -> dict[str, np.ndarray | None]:
-    shapes = {} if trust.shapes is None else vars(trust.shapes)
-    arrays = {f"trust.shapes.{name}": value for name, value in shapes.items()}
-    return {**arrays, **{f"trust.{name}": getattr(trust, name) for name in _OF_TRUST}}
-
-
-def _trust(arrays: dict[str, np.ndarray], calibration: dict[str, Any] | None) -> Trust | None:
-    if calibration is None:
-        return None
-    prefix = "trust.shapes."
-    shapes = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    return Trust(
-        calibration=Calibration.from_dict(calibration),
-        shapes=LabelShapes(**shapes) if shapes else None,
-        **{name: arrays.get(f"trust.{name}") for name in _OF_TRUST},
-    )
-
-
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no NaN; None stands for it."""
-    return {name: None if value != value else value for name, value in row.items()}
-
-
-def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _on_cpu(network: torch.nn.Module) -> dict[str, Tensor]:
