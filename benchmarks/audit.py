@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from _problem import load
 from _runs import read, write
+from _tables import markdown
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import KFold, cross_val_predict
@@ -93,10 +94,7 @@ def table(rows: list[dict[str, object]]) -> str:
     """Means over seeds, and over sets, in Markdown."""
     sets, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("set", "method"))
     figures = ("average_precision", "expected_wrong", "suggested_right")
-    lines = [
-        f"| method | {' | '.join(sets)} | mean | estimated rate | suggested right |",
-        "|---" * (len(sets) + 4) + "|",
-    ]
+    body = []
     for method in methods:
         own = {
             figure: [
@@ -109,8 +107,8 @@ def table(rows: list[dict[str, object]]) -> str:
         }
         cells = [f"{value:.3f}" for value in [*own["average_precision"], np.mean(own["average_precision"])]]
         cells += ["" if np.isnan(own[figure]).any() else f"{np.mean(own[figure]):.3f}" for figure in figures[1:]]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        body.append([method, *cells])
+    return "\n".join(markdown(["method", *sets, "mean", "estimated rate", "suggested right"], body))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from _methods import _in_a_process
 from _problem import SETS, folds, load
 from _runs import read, write
 from _scores import calibration_error
+from _tables import markdown
 from transfer import PAIRS, transfer
 
 from scbignn import settings
@@ -105,17 +106,17 @@ def figures(
 
 def table(rows: list[dict[str, object]]) -> str:
     """Means over folds and seeds of each set and pair, and of all of a kind, in Markdown."""
-    lines = ["| | mode | runs | ECE before | ECE after |", "|---|---|---|---|---|"]
+    body = []
     for kind in dict.fromkeys((row["kind"], row["mode"]) for row in rows):
         own = [row for row in rows if (row["kind"], row["mode"]) == kind]
         means = []
         for name in dict.fromkeys(row["name"] for row in own):
             runs = [row for row in own if row["name"] == name]
             means.append([np.mean([row[figure] for row in runs]) for figure in ("ece_before", "ece_after")])
-            lines.append(f"| {name} | {kind[1]} | {len(runs)} | {means[-1][0]:.4f} | {means[-1][1]:.4f} |")
-        before, after = np.mean(means, axis=0)
-        lines.append(f"| **mean, {kind[0]}** | {kind[1]} | {len(own)} | {before:.4f} | {after:.4f} |")
-    return "\n".join(lines)
+            body.append([name, kind[1], f"{len(runs)}", *(f"{error:.4f}" for error in means[-1])])
+        errors = (f"{error:.4f}" for error in np.mean(means, axis=0))
+        body.append([f"**mean, {kind[0]}**", kind[1], f"{len(own)}", *errors])
+    return "\n".join(markdown(["", "mode", "runs", "ECE before", "ECE after"], body))
 
 
 if __name__ == "__main__":

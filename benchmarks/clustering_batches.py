@@ -21,7 +21,7 @@ import anndata
 import numpy as np
 from _methods import _in_a_process, limit_threads
 from _runs import read, write
-from _tables import digits
+from _tables import digits, markdown
 from clustering import OURS, components, ours, partition, peak, warm_up
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -112,16 +112,15 @@ def table(rows: list[dict[str, object]]) -> str:
     for case in dict.fromkeys(row["case"] for row in rows):
         own = [row for row in rows if row["case"] == case]
         sets = list(dict.fromkeys(row["set"] for row in own))
-        lines = [f"**{case.capitalize()}**", "", "| method | " + " | ".join(sets) + " | mean | s |"]
-        lines.append("|---" * (len(sets) + 3) + "|")
+        body = []
         for method in (method for method in CALLED if any(row["method"] == method for row in own)):
             of = {name: [row for row in own if (row["set"], row["method"]) == (name, method)] for name in sets}
             means = {name: [np.mean([row[f] for row in part]) for f in ("ari", "mixing")] for name, part in of.items()}
             pairs = [*means.values(), np.mean(list(means.values()), axis=0)]
             seconds = np.mean([row["seconds"] for part in of.values() for row in part])
             figures = [" / ".join(digits(value) for value in pair) for pair in pairs]
-            lines.append("| " + " | ".join([CALLED[method], *figures, f"{seconds:.1f}"]) + " |")
-        blocks.append("\n".join(lines))
+            body.append([CALLED[method], *figures, f"{seconds:.1f}"])
+        blocks.append("\n".join([f"**{case.capitalize()}**", "", *markdown(["method", *sets, "mean", "s"], body)]))
     return "\n\n".join(blocks)
 
 

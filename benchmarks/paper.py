@@ -22,6 +22,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from _options import setting
+from _tables import markdown
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import normalize as unit_rows
@@ -148,11 +149,11 @@ def summarise(rows: list[dict[str, object]]) -> dict[str, dict[str, list[float]]
 
 def table(summary: dict[str, dict[str, list[float]]]) -> str:
     names = ["accuracy", "balanced_accuracy", "macro_f1", "homophily_learned", "homophily_raw", "seconds"]
-    lines = ["| method | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    body = []
     for method, figures in summary.items():
         cells = ["{:.4f} ± {:.4f}".format(*figures[name]) if name in figures else "" for name in names]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        body.append([method, *cells])
+    return "\n".join(markdown(["method", *names], body))
 
 
 if __name__ == "__main__":

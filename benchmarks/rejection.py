@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from _problem import Problem, load
 from _runs import read, write
+from _tables import markdown
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -115,10 +116,7 @@ def one_against_rest(problem: Problem) -> np.ndarray:
 def table(rows: list[dict[str, object]]) -> str:
     """Means over types, and over sets, in Markdown."""
     sets, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("set", "method"))
-    lines = [
-        f"| method | {' | '.join(sets)} | mean | known rejected | novel rejected |",
-        "|---" * (len(sets) + 4) + "|",
-    ]
+    body = []
     for method in methods:
         means = {}
         for figure in ("auroc", "known_rejected", "novel_rejected"):
@@ -130,8 +128,8 @@ def table(rows: list[dict[str, object]]) -> str:
         cells = [f"{value:.3f}" for value in [*means["auroc"], np.mean(means["auroc"])]]
         rates = [np.mean(means[figure]) for figure in ("known_rejected", "novel_rejected")]
         cells += ["" if np.isnan(rate) else f"{rate:.3f}" for rate in rates]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        body.append([method, *cells])
+    return "\n".join(markdown(["method", *sets, "mean", "known rejected", "novel rejected"], body))
 
 
 if __name__ == "__main__":

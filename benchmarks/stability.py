@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from _problem import folds, load
 from _runs import write
+from _tables import markdown
 
 import scbignn
 from scbignn.annotation import Config, annotate_cells
@@ -92,14 +93,14 @@ def of(over: str, name: str, scores: dict[str, pd.DataFrame]) -> list[dict[str, 
 
 def table(rows: list[dict[str, object]]) -> str:
     """A line a row, shares to two digits."""
-    lines = ["| set, over | measure | genes in both panels | Spearman | overlap of 50 | of genes in both | by chance |"]
-    lines.append("|---" * 7 + "|")
+    head = ["set, over", "measure", "genes in both panels", "Spearman"]
+    head += ["overlap of 50", "of genes in both", "by chance"]
+    body = []
     for row in rows:
         what = {"seeds": "seeds", "folds": "folds", "paper": "folds, `Config.paper()`"}[row["over"]]
         where = f"{row['set']}, {row['runs']} {what}"
-        shown = (f"{row[column]:.2f}" for column in SHOWN)
-        lines.append(f"| {where} | {row['by']} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+        body.append([where, row["by"], *(f"{row[column]:.2f}" for column in SHOWN)])
+    return "\n".join(markdown(head, body))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from _runs import write
+from _tables import markdown
 
 from scbignn._checkpoints import Keeper
 from scbignn._ranks import ALONE, Ranks, join
@@ -126,11 +127,9 @@ def cells(n: int, n_expressed: int) -> tuple[sp.csr_matrix, np.ndarray]:
 def table(rows: list[dict[str, object]]) -> str:
     """Medians over the repeats; ratios are medians of the ratios within a repeat."""
     size = rows[0]["processes"]
-    lines = [
-        f"| network | genes a cell | cells/s, one process | {size} together | ratio | {size} apart | "
-        "ratio of processor time | loss differs by |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = ["network", "genes a cell", "cells/s, one process", f"{size} together", "ratio", f"{size} apart"]
+    head += ["ratio of processor time", "loss differs by"]
+    body = []
     keys = dict.fromkeys((row["network"], row["genes_per_cell"]) for row in rows)
     for network, genes in keys:
         own = [row for row in rows if (row["network"], row["genes_per_cell"]) == (network, genes)]
@@ -140,11 +139,11 @@ def table(rows: list[dict[str, object]]) -> str:
 
         speed = [median(row[f"{way}_cells_per_s"] for row in own) for way in ("one", "together")]
         differs = max(row["loss_difference"] for row in own)
-        lines.append(
-            f"| {network} | {genes} | {speed[0]:,.0f} | {speed[1]:,.0f} | {ratio('together', 'cells_per_s'):.2f} | "
-            f"{size * ratio('apart', 'cells_per_s'):.2f} | {ratio('together', 'cells_per_cpu_s'):.2f} | {differs:.0e} |"
-        )
-    return "\n".join(lines) + "\n"
+        ratios = [ratio("together", "cells_per_s"), size * ratio("apart", "cells_per_s")]
+        ratios.append(ratio("together", "cells_per_cpu_s"))
+        cells = [network, f"{genes}", *(f"{cells_per_s:,.0f}" for cells_per_s in speed)]
+        body.append([*cells, *(f"{value:.2f}" for value in ratios), f"{differs:.0e}"])
+    return "\n".join(markdown(head, body)) + "\n"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import torch
 from _methods import _in_a_process
 from _runs import read, write
 from _scores import scores
+from _tables import markdown
 
 import scbignn
 from scbignn.annotation import Config, annotate_cells, cross_fit_batches, model_of, trust_of
@@ -122,18 +123,14 @@ def left_out(adata: anndata.AnnData, batch: str, run: str, seed: int, threads: i
 
 def table(rows: list[dict[str, object]]) -> str:
     """Means over batches and seeds of every set, in Markdown."""
-    lines = [
-        "| set | mode | run | calibrated by | n | accuracy / macro-F1 | ECE | rejected, asked 5 % |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = ["set", "mode", "run", "calibrated by", "n", "accuracy / macro-F1", "ECE", "rejected, asked 5 %"]
+    body = []
     kinds = dict.fromkeys(tuple(row[key] for key in ("set", "mode", "run", "calibrated_by")) for row in rows)
     for kind in sorted(kinds):
         own = [row for row in rows if tuple(row[key] for key in ("set", "mode", "run", "calibrated_by")) == kind]
         accuracy, macro_f1, ece, rejected = (np.mean([row[figure] for row in own]) for figure in FIGURES)
-        lines.append(
-            f"| {' | '.join(kind)} | {len(own)} | {accuracy:.4f} / {macro_f1:.4f} | {ece:.4f} | {rejected:.3f} |"
-        )
-    return "\n".join(lines)
+        body.append([*kind, f"{len(own)}", f"{accuracy:.4f} / {macro_f1:.4f}", f"{ece:.4f}", f"{rejected:.3f}"])
+    return "\n".join(markdown(head, body))
 
 
 if __name__ == "__main__":
