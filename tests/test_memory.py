@@ -93,6 +93,7 @@ def test_clustering_grows_by_little_and_by_its_counts_with_a_network():
     assert 4 * 20 + 8 * 25 < plain < 3000
     assert network > plain
     assert of(10**6, n_anchor_sets=10) > of(10**6)
+    assert of(200, n_anchors=10_000) == of(200, n_anchors=100)  # no more than 60 are made of 200 cells
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "dense"])

@@ -90,6 +90,12 @@ def is_grn(run: object) -> bool:
     return isinstance(run, Mapping) and "verdict" in run and "metrics" in run
 
 
+def group_keys(uns: Mapping[str, Any], key: str) -> list[str]:
+    """The keys of the groups that a run of `tl.infer_grn` has, if it has groups."""
+    run = uns.get(key)
+    return list(run["groups"].index) if is_grn(run) and "groups" in run else []
+
+
 @dataclass(frozen=True)
 class AnnotationKeys:
     """Slots of `tl.annotate`."""

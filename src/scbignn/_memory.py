@@ -20,7 +20,7 @@ from .annotation._anchor import MOST_TRAINED
 from .annotation._evidence import DECOMPOSED_CELLS, N_NEIGHBORS, N_SMOOTHED
 from .annotation._linear import MINI_BATCH_CELLS, TOGETHER_CELLS
 from .annotation._tokens import MAX_PAIRS, MAX_TOKENS
-from .clustering._anchors import sets_a_batch
+from .clustering._anchors import anchor_count, sets_a_batch
 from .clustering._fit import POOL
 from .clustering._scores import CHUNK
 from .graph._knn import BLOCK_ENTRIES, BLOCK_ROWS, CANDIDATES
@@ -136,12 +136,13 @@ def clustering_memory(size: Size, config: clustering.Config, n_clusters: int | N
     reading = 24 * size.z * chunk / n + 4.0 * chunk * g
     n_sets = config.n_anchor_sets if n_batches == 1 else n_batches * sets_a_batch(config, n_batches)
     joined = n_sets * config.n_nearest
-    n_anchors = min(n_sets, 2 * config.n_anchor_sets) * config.n_anchors
+    a_set = anchor_count(config, drawn, n, k)
+    n_anchors = min(n_sets, 2 * config.n_anchor_sets) * a_set
     graph = 4.0 * n * d + 8.0 * n * joined
     others = 8.0 * drawn * joined * (1 + min(POOL, config.partitions - 1))
     phases = {
         "components": 8.0 * drawn * g + max(reading, 28.0 * g**2),
-        "anchors": 4.0 * n * d + 8.0 * n * joined + 4.0 * chunk * config.n_anchors + 24.0 * drawn * d,
+        "anchors": 4.0 * n * d + 8.0 * n * joined + 4.0 * chunk * a_set + 24.0 * drawn * d,
         "spectrum": graph + 24.0 * n_anchors**2 + 12.0 * n * k + 24.0 * drawn * max(k, d) + others,
         "results": graph + reading + 12.0 * n * (k + d) + 8.0 * n * joined,
     }

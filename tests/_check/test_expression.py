@@ -118,6 +118,22 @@ def test_linear_values(total, genes):
     assert_proportional(x, counts()[:, :genes])
 
 
+@pytest.mark.parametrize("total", [1e3, 1e4])
+def test_one_cell_is_told_as_many_are(total):
+    linear = normalized(counts(), total)
+    linear = linear[linear.max(1) < 20] if total == 1e3 else linear
+    for row in linear[:20]:
+        assert detected(np.log1p(row)[None]) == _check.Expression("X", "log1p", "e")
+        assert detected(row[None]).kind == "normalized"
+
+
+def test_one_cell_of_equal_values_is_a_multiple_of_ones():
+    for value in (0.3, np.log1p(5.0)):
+        x, expression = read_expression(AnnData(np.full((1, 7), value, dtype=np.float32)), None)
+        assert expression.kind == "normalized"
+        assert_proportional(x, np.ones((1, 7)))
+
+
 @pytest.mark.parametrize("factor", [0.5, 1 / 3])
 def test_multiples_of_counts_are_linear(factor):
     assert detected(counts() * factor).kind == "normalized"

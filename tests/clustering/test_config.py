@@ -21,7 +21,7 @@ def test_the_default_trains_no_network_and_the_paper_does():
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"n_top_genes": 0}, "an integer >= 1"),
+        ({"n_top_genes": 1}, "an integer >= 2"),
         ({"n_anchors": 2.0}, "an integer >= 1"),
         ({"n_anchor_sets": True}, "an integer >= 1"),
         ({"n_nearest": 9, "n_anchors": 8}, "at most n_anchors=8"),

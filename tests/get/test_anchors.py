@@ -5,6 +5,7 @@ import scipy.sparse as sp
 import scbignn
 from scbignn import get
 from scbignn.clustering import Config
+from scbignn.get import _matrix
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,40 @@ def test_what_is_refused(clustered, arguments, error, message):
         get.anchors(clustered, **arguments)
 
 
-def test_backed_data(clustered, tmp_path):
+def test_backed_data(clustered, tmp_path, monkeypatch):
     import anndata
 
+    monkeypatch.setattr(_matrix, "_CHUNK_ROWS", 40)
     clustered.write_h5ad(tmp_path / "cells.h5ad")
     backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
-    with pytest.raises(ValueError, match="to_memory"):
-        get.anchors(backed)
+    np.testing.assert_allclose(get.anchors(backed).X, get.anchors(clustered).X, rtol=1e-5)
     backed.file.close()
+
+
+def test_dask_arrays(clustered):
+    import dask.array as da
+
+    for matrix in (clustered.X, clustered.X.toarray()):
+        adata = clustered.copy()
+        adata.X = da.from_array(matrix, chunks=(40, -1), asarray=False)
+        np.testing.assert_allclose(get.anchors(adata).X, get.anchors(clustered).X, rtol=1e-5)
+
+
+def test_without_x(clustered):
+    adata = clustered.copy()
+    adata.X = None
+    assert get.anchors(adata, layer="dense").shape == (18, 60)
+    with pytest.raises(ValueError, match="name of a layer"):
+        get.anchors(adata)
+
+
+def test_anchors_without_a_labelled_cell_have_no_label(clustered):
+    adata = clustered.copy()
+    adata.obs["few"] = adata.obs["truth"].astype(str).where(np.arange(90) < 3)
+    adata.obs["none"] = np.nan
+    found = get.anchors(adata, labels_key="few").obs
+    assert 0 < found["label"].isna().sum() < len(found)
+    np.testing.assert_array_equal(found["label"].isna(), found["purity"] == 0)
+    found = get.anchors(adata, labels_key="none").obs
+    assert found["label"].isna().all()
+    assert (found["purity"] == 0).all()

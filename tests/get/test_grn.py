@@ -25,6 +25,21 @@ def test_links_come_highest_first(scored):
     assert table["rank"].tolist() == [1, 2, 3]
 
 
+def test_sparse_arrays_are_read_too(scored):
+    expected = get.grn(scored)
+    for name in ("sctransnet", "sctransnet_known"):
+        scored.varp[name] = sp.csr_array(scored.varp[name])
+    scored.varp["sctransnet_sd"] = sp.csr_array(scored.varp["sctransnet"] / 2)
+    assert get.grn(scored)[expected.columns].equals(expected)
+    assert get.grn(scored)["sd"].tolist() == [0.45, 0.25, 0.1]
+
+
+def test_no_links_left(scored):
+    table = get.grn(scored[:, ["a"]])
+    assert table.columns.tolist() == ["source", "target", "weight", "known", "rank"]
+    assert len(table) == 0
+
+
 def test_known_or_not(scored):
     assert get.grn(scored, known=True)["rank"].tolist() == [1]
     assert get.grn(scored, known=False)["rank"].tolist() == [2, 3]

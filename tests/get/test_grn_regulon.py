@@ -51,6 +51,25 @@ def test_layers_are_read(run):
     )
 
 
+def test_dask_arrays_are_read_and_no_x_is_told(run):
+    import dask.array as da
+
+    adata, x = run
+    expected = get.grn_regulon(adata, "a")
+    adata.X = da.from_array(sp.csr_matrix(x), chunks=(20, -1), asarray=False)
+    pd.testing.assert_frame_equal(get.grn_regulon(adata, "a"), expected)
+    adata.X = None
+    with pytest.raises(ValueError, match="adata.X is empty. Pass the name of a layer"):
+        get.grn_regulon(adata, "a")
+
+
+def test_groups_without_a_cell_are_refused(run):
+    adata, _ = run
+    adata.obs["type"] = np.nan
+    with pytest.raises(ValueError, match=r"adata.obs\['type'\] has no value"):
+        get.grn_regulon(adata, "a", groupby="type")
+
+
 def test_what_is_not_there_is_named(run):
     with pytest.raises(ValueError, match="tf='b' has no link among those kept. TFs with links: 'a'"):
         get.grn_regulon(run[0], "b")

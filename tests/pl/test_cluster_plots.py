@@ -114,8 +114,9 @@ def test_names_below_the_anchors_of_many_clusters_do_not_meet(n_clusters, width,
         index=[f"a{number}" for number in range(120)],
     )
     adata = AnnData(np.ones((120, 1), dtype=np.float32), obs=obs.rename(columns={"cluster": "bgformer"}))
-    monkeypatch.setattr(get, "clusters", lambda *_, **__: pd.DataFrame({"cluster": names}))
-    monkeypatch.setattr(get, "anchors", lambda *_, **__: AnnData(np.ones((120, 1), dtype=np.float32), obs=obs))
+    clusters = pd.DataFrame({"n_cells": 1}, index=names)
+    adata.uns["bgformer"] = {"clusters": clusters, "anchors": {}}
+    monkeypatch.setattr("scbignn.pl._cluster_anchors.anchor_table", lambda *_: obs)
     ax = None if width is None else plt.subplots(figsize=(width, 2.4), layout="constrained")[1]
     ax = pl.cluster_anchors(adata, ax=ax)
     assert drawn(ax).startswith(b"\x89PNG")
@@ -179,6 +180,42 @@ def test_cells_of_a_cluster_are_averaged_where_they_are_many(clustered, monkeypa
     np.testing.assert_allclose(rough, fine.reshape(9, 10, 18).mean(1), atol=1e-5)
     monkeypatch.setattr("scbignn.pl._cluster_bipartite._ROWS", 1)
     assert len(blocks(pl.cluster_bipartite(clustered))[0]) == 3  # each cluster has a row
+
+
+@pytest.mark.parametrize("n_clusters", [20, 40])
+@pytest.mark.parametrize("width", [None, 4.0])
+def test_names_beside_the_map_of_many_clusters_do_not_meet(n_clusters, width):
+    adata = scbignn.datasets.simulated(n_cells=400, n_genes=300, fold_change=20.0, n_types=n_clusters)
+    scbignn.tl.cluster(adata, n_clusters, config=Config(n_partitions=1, n_resamples=0))
+    ax = None if width is None else plt.subplots(figsize=(width, 0.8 * width), layout="constrained")[1]
+    ax = pl.cluster_bipartite(adata, ax=ax)
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert len(ax.get_yticklabels()) == adata.obs["bgformer"].nunique()
+    assert overlapping(ax.get_yticklabels()) == []
+    assert overlapping(ax.get_xticklabels()) == []
+
+
+def test_clusters_are_drawn_by_name_where_one_was_left_out(clustered):
+    adata = clustered[clustered.obs["bgformer"] != "1"].copy()
+    ax = pl.cluster_embedding(adata)
+    assert sorted(text.get_text() for text in ax.texts) == ["0", "2"]
+    for text in ax.texts:
+        cells = (adata.obs["bgformer"] == text.get_text()).to_numpy()
+        np.testing.assert_allclose(text.get_position(), np.median(adata.obsm["X_umap"][cells], axis=0))
+    assert [tick.get_text() for tick in pl.cluster_bipartite(adata).get_yticklabels()] == ["0", "2"]
+
+
+def test_cells_without_a_cluster_are_grey_or_left_out(clustered):
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].where(np.arange(90) > 4)
+    (dots,) = pl.cluster_embedding(clustered).collections
+    assert sum(to_hex(color) == "#bbbbbb" for color in dots.get_facecolors()) == 5
+    assert len(blocks(pl.cluster_bipartite(clustered))[0]) == 85
+
+
+def test_anchors_are_drawn_without_expression(clustered):
+    clustered.X = None
+    assert len(pl.cluster_anchors(clustered).containers[0]) == 18
+    assert blocks(pl.cluster_bipartite(clustered))[0].shape == (90, 18, 3)
 
 
 def test_a_set_that_is_not_there(clustered):

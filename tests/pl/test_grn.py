@@ -70,6 +70,29 @@ def test_tfs_without_links_are_refused(scored):
         pl.grn_network(scored, tfs=["nobody"])
 
 
+@pytest.mark.parametrize("n_edges", [0, -1, 2.5, True])
+def test_a_number_of_links_that_cannot_be_drawn(scored, n_edges):
+    with pytest.raises(ValueError, match="n_edges=.* must be a whole number of at least 1"):
+        pl.grn_network(scored, n_edges=n_edges)
+    assert plt.get_fignums() == []
+
+
+def test_no_links_left(scored):
+    with pytest.raises(ValueError, match="holds no link"):
+        pl.grn_network(scored[:, ["TF_0"]])
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", ["grn_network", "grn_out_degree", "grn_regulon"])
+def test_names_on_small_axes_do_not_meet(scored, name):
+    _, axes = plt.subplots(2, 2, figsize=(8, 4))
+    ax = draw(name, scored, ax=axes[0, 0])
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert overlapping(ax.texts if name == "grn_network" else ax.get_yticklabels()) == []
+    if name == "grn_out_degree":
+        assert ax.get_xticklabels()[0].get_fontsize() > 5  # numbers stay as they are
+
+
 def test_both_curves_and_chance_are_drawn(scored):
     ax = pl.grn_precision_recall(scored)
     labels = [line.get_label() for line in ax.lines]

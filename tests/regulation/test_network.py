@@ -58,7 +58,13 @@ MANY = [f"g{number}>g0" for number in range(1, 25)]
         (table("A>B"), None, ValueError, "none of the 2 genes.*Use names of one kind"),
         (table("G0>G1"), None, ValueError, "upper and lower case"),
         (table("g0>absent"), None, ValueError, "both ends of no edge"),
-        (table("g0>g0"), None, ValueError, "adata has none of"),
+        (
+            table("g0>g0"),
+            None,
+            ValueError,
+            "none of the 1 edge of network is of use: 0 have weight 0, 1 go from a gene",
+        ),
+        (table("g0>g1", weight=[0]), None, ValueError, "1 have weight 0"),
         (table(*MANY), None, ValueError, "look swapped"),
         (table("g1>g0"), ["g0"], ValueError, "tfs are targets in network"),
         (table("g1>g2"), ["g0"], ValueError, "starts at one of tfs"),
@@ -70,6 +76,23 @@ MANY = [f"g{number}>g0" for number in range(1, 25)]
 def test_what_cannot_be_used_is_refused(network, tfs, error, message):
     with pytest.raises(error, match=message):
         read_network(network, GENES, tfs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "renamed"),
+    [
+        (["target", "tf"], {"tf": "source"}),
+        (["tf", "confidence", "target", "mor"], {"tf": "source"}),
+        (["Unnamed: 0", "TF", "Target"], {"TF": "source", "Target": "target"}),
+        (["weight", "regulator", "gene"], {"regulator": "source", "gene": "target"}),
+        (["source", "TF"], {"<column of genes that they regulate>": "target"}),
+        (["a", "b"], {"<column of TFs>": "source", "<column of genes that they regulate>": "target"}),
+    ],
+)
+def test_other_names_of_columns_are_told_only_where_they_are_known(columns, renamed):
+    with pytest.raises(ValueError, match="network has no column") as refused:
+        read_network(pd.DataFrame([["g0"] * len(columns)], columns=columns), GENES)
+    assert str(refused.value).endswith(f"Pass network.rename(columns={renamed!r}).")
 
 
 def test_many_sources_are_believed_where_they_are_listed():

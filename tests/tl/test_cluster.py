@@ -213,6 +213,17 @@ def test_the_number_is_at_least_that_of_labels(cells):
     assert cells.obs["bgformer"].iloc[:5].nunique() == 5
 
 
+def test_anchors_are_at_least_twice_as_many_as_labels(cells):
+    cells.obs["shown"] = [f"label_{number}" if number < 12 else None for number in range(90)]
+    config = Config(n_anchor_sets=2, n_partitions=1, n_resamples=0)
+    scbignn.tl.cluster(cells, labels_key="shown", config=config)
+    found = cells.uns["bgformer"]["anchors"]["vectors"]
+    scbignn.tl.cluster(cells, 12, labels_key="shown", config=config)
+    assert len(found) == len(cells.uns["bgformer"]["anchors"]["vectors"]) == 2 * 24
+    with pytest.raises(ValueError, match="12 labels are more than the 10 anchors there are as n_anchors says"):
+        scbignn.tl.cluster(cells, labels_key="shown", n_anchors=10, config=config)
+
+
 def test_pairs_hold(cells):
     names = cells.obs_names
     by_type = [names[cells.obs["truth"] == name] for name in cells.obs["truth"].unique()]

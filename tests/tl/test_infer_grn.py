@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scbignn
-from scbignn import get, tl
+from scbignn import get, pl, tl
 from scbignn.regulation import Config
 
 FAST = Config(
@@ -271,6 +271,31 @@ def test_what_an_earlier_run_left_of_groups_goes(grouped, contents):
     assert contents(adata) == plain
 
 
+def test_groups_do_not_take_the_place_of_another_run(grouped, contents):
+    adata, network = grouped
+    tl.infer_grn(adata, network, config=RIDGE, key_added="net_1")
+    before = contents(adata)
+    with pytest.raises(ValueError, match=r"key_added='net' would overwrite the run in adata\.uns\['net_1'\]"):
+        tl.infer_grn(adata, network, groupby="kind", config=RIDGE, key_added="net")
+    assert contents(adata) == before
+    tl.infer_grn(adata, network, groupby="kind", config=RIDGE, key_added="other")
+    once = contents(adata)
+    tl.infer_grn(adata, network, groupby="kind", config=RIDGE, key_added="other")  # its own groups
+    assert contents(adata) == once
+
+
+def test_plots_and_tables_of_one_network_want_the_key_of_a_group(grouped):
+    adata, network = grouped
+    tl.infer_grn(adata, network, groupby="kind", config=RIDGE)
+    tf = get.grn(adata, key="sctransnet_0")["source"].iloc[0]
+    for name, arguments in (("grn_out_degree", ()), ("grn_network", ()), ("grn_regulon", (tf,))):
+        with pytest.raises(KeyError, match="Pass the key of one: 'sctransnet_0'"):
+            getattr(pl, name)(adata, *arguments)
+    with pytest.raises(KeyError, match="Pass the key of one: 'sctransnet_0'"):
+        get.grn_regulon(adata, tf)
+    assert len(get.grn_regulon(adata, tf, key="sctransnet_0")) > 1
+
+
 def test_groups_that_cannot_be_used_are_refused(grouped, contents):
     adata, network = grouped
     adata.obs["cell"] = np.arange(80)
@@ -307,6 +332,25 @@ def test_one_tf_is_enough_to_hide_edges(data):
     assert tl.infer_grn(adata, many, config=FAST, copy=True).varp["sctransnet"].nnz == 40
     with pytest.raises(ValueError, match='hides TFs, and network has 1 .* Use split="edge" or "target"'):
         tl.infer_grn(adata, many, split="tf", config=FAST)
+
+
+@pytest.mark.parametrize("n_left", [0, 3])
+def test_where_all_pairs_are_known_nothing_can_be_told(data, n_left):
+    adata, _ = data
+    genes = adata.var_names[:20]
+    full = pd.DataFrame([(tf, gene) for tf in genes[:4] for gene in genes if tf != gene], columns=["source", "target"])
+    with pytest.raises(ValueError, match=f"of adata but {n_left} are edges of network, and at least 4 others"):
+        tl.infer_grn(adata[:, genes].copy(), full.iloc[n_left:], config=FAST)
+
+
+@pytest.mark.parametrize("split", ["edge", "target", "tf"])
+def test_where_few_pairs_are_not_known_figures_of_some_parts_are_missing(data, split):
+    adata, _ = data
+    genes = adata.var_names[:20]
+    full = pd.DataFrame([(tf, gene) for tf in genes[:4] for gene in genes if tf != gene], columns=["source", "target"])
+    found = tl.infer_grn(adata[:, genes].copy(), full.iloc[4:], split=split, config=FAST, copy=True)
+    assert found.varp["sctransnet"].nnz > 0
+    assert np.isfinite(found.varp["sctransnet"].data).all()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .._check import Expression
-from .._keys import GrnKeys, is_grn
+from .._keys import GrnKeys, group_keys, is_grn
 from ..regulation import FIGURES, SCORERS, Network, Regulation
 from ._slots import Slot
 
@@ -26,8 +26,7 @@ def grn_index_slots(key_added: str, groupby: str, keys: list[str], about: list[t
 
 def stale_grn_slots(adata: AnnData, key_added: str, keys: list[str]) -> list[Slot]:
     """Removes what an earlier run left of groups, or of all cells, that this one does not write."""
-    run = adata.uns.get(key_added)
-    earlier = [key_added, *(run["groups"].index if is_grn(run) and "groups" in run else ())]
+    earlier = [key_added, *group_keys(adata.uns, key_added)]
     names = [GrnKeys(key).slots.items() for key in earlier if key not in keys and is_grn(adata.uns.get(key))]
     return [Slot(attribute, name, None) for items in names for attribute, own in items for name in own]
 

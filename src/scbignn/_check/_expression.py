@@ -191,11 +191,13 @@ def is_usable(x: sp.csr_matrix) -> bool:
 
 
 def _is_proportional_to_counts(x: sp.csr_matrix) -> bool:
-    """Whether each row is a multiple of small integers, or all rows have the same sum."""
-    if common_total(x) is not None:
+    """Whether each row is a multiple of small integers, or all of several rows have the same sum."""
+    if x.shape[0] > 1 and common_total(x) is not None:
         return True
     smallest = np.minimum.reduceat(x.data, x.indptr[:-1])
     ratio = x.data / np.repeat(smallest, np.diff(x.indptr))
+    if ratio.max() < 1 + 1e-6:
+        return True  # ones, whatever they are a multiple of
     ratio = ratio[(ratio > 1.5) & (ratio < 20)]  # 1 itself says nothing; large ratios carry rounding
     return ratio.size > 0 and np.mean(np.abs(ratio - np.round(ratio)) < 0.03) > 0.9
 

@@ -108,6 +108,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+        self._require("n_top_genes", _is_count(self.n_top_genes, 2), "an integer >= 2")
         tokens = self.n_tokens
         self._require("n_tokens", tokens is None or _is_count(tokens, 2), "None or an integer >= 2")
         self._require("warm_up_epochs", _is_count(self.warm_up_epochs, 0), "an integer >= 0")
@@ -128,9 +129,9 @@ class Config:
             self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
         for name, choices in _CHOICES.items():
             self._require(name, getattr(self, name) in choices, " or ".join(repr(choice) for choice in choices))
-        self._require("n_nearest", self.n_nearest <= self.n_anchors, f"at most n_anchors={self.n_anchors}")
+        few = f"at most n_anchors={self.n_anchors}. Use more anchors, or Config(n_nearest={self.n_anchors})"
+        self._require("n_nearest", self.n_nearest <= self.n_anchors, few)
         self._require("n_heads", self.width % self.n_heads == 0, f"a divisor of width={self.width}")
-
         self._require("n_resamples", not (self.network and resamples), "None or 0 with network=True")
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001
@@ -163,7 +164,6 @@ def _is_number(value: object) -> bool:
 
 
 _COUNTS = (
-    "n_top_genes",
     "n_components",
     "max_fit_cells",
     "n_anchors",

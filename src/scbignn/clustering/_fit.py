@@ -91,28 +91,32 @@ def cluster_cells(
     Raises
     ------
     ValueError
-        Fewer than two genes vary, `n_clusters` is more than there are anchors, or constraints cannot be met.
+        Fewer than two genes vary, there are more clusters or labels than anchors, or constraints cannot be met.
     """
     rng = np.random.default_rng(seed)
     n = shape[0]
     scores = learn_scores(rows, shape, config, rng)
     points = all_components(rows, n, scores)
+    n_labels = 0 if constraints is None else constraints.n_labels
+    least = n_clusters or max(2, n_labels)
     if batches is not None:
-        batches = batches_with_anchors(batches, config, n_clusters or 2)
+        batches = batches_with_anchors(batches, config, least)
         if batches is None:
             logger.warning("fewer than two batches have cells enough for anchors of their own: batches change nothing")
-    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=n_clusters or 2, batches=batches)
+    anchors, n_batches = learn_anchors(points, config, rng, n_clusters=least, batches=batches)
     m = anchors.shape[1]
-    if n_clusters is not None and n_clusters > m:
+    if max(n_clusters or 0, n_labels) > m:
+        what = f"{n_labels} labels are" if n_clusters is None else f"n_clusters={n_clusters} is"
+        mend = "Use more anchors, or fewer labels" if n_clusters is None else f"Ask for at most {m} clusters"
         why = "as n_anchors says" if m == config.n_anchors else f"for {n} cells, some of which may be alike"
-        msg = f"n_clusters={n_clusters} is more than the {m} anchors there are {why}. Ask for at most {m} clusters."
+        msg = f"{what} more than the {m} anchors there are {why}. {mend}."
         raise ValueError(msg)
     graph = anchor_graph(points, anchors, config.n_nearest, n_batches)
     table = None
     if n_clusters is None:
         seen = draw(n, _EVIDENCE_CELLS, rng)
         table = evidence(graph[seen], len(anchors) // n_batches, config.max_clusters, rng)
-        n_clusters = best_number(table) if constraints is None else max(best_number(table), constraints.n_labels)
+        n_clusters = max(best_number(table), n_labels)
     alone = constraints is not None or config.partitions == 1
     others = None if alone else _others(points, n_clusters, config, rng, batches)
     landmarks, labels = cluster_graph(

@@ -8,6 +8,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .._keys import ClusterKeys, clustering_run
+from ._cluster_labels import cluster_labels
+from ._columns import labels_of
+from ._matrix import chunks, matrix_of
 
 
 def anchors(
@@ -23,7 +26,7 @@ def anchors(
     Parameters
     ----------
     adata
-        Clustered data.
+        Clustered data, in memory, backed by a file, or with Dask arrays.
     key
         The `key_added` of the run.
     anchor_set
@@ -38,55 +41,70 @@ def anchors(
     AnnData
         Anchors x genes. `X` (float32, dense) is the mean of the cells that are joined to an anchor, by their weights.
         `obs`: `size`, the cells' weights on it, summed, which come to the number of cells over all anchors; `cluster`,
-        the one of largest membership; with `labels_key` also `label`, the one of largest weight, and its share,
-        `purity`. `obsm["X_anchor"]`: where it lies among components. `var` is that of `adata`.
+        the one of largest membership; with `labels_key` also `label`, the one of largest weight, missing where no cell
+        of the anchor has one, and its share, `purity`. `obsm["X_anchor"]`: where it lies among components. `var` is that of `adata`.
 
     Raises
     ------
     KeyError
         `adata` holds no such run, or has no such layer or column.
     ValueError
-        There is no such set, or `adata` is backed by a file.
+        There is no such set or no `X`, or the clusters of ``adata.obs[key]`` are not those of the run.
     """
+    table = anchor_table(adata, key, anchor_set)
+    matrix = matrix_of(adata, layer)
+    labels = None if labels_key is None else labels_of(adata, labels_key)
+    per_anchor = _shares(_weights(adata, key, anchor_set))
+    profile = np.zeros((len(table), adata.n_vars))
+    for rows, part in chunks(matrix):
+        mean = per_anchor[:, rows] @ part
+        profile += mean.toarray() if sp.issparse(mean) else mean
+    if labels is not None:
+        codes, names = labels.cat.codes.to_numpy(), labels.cat.categories
+        known = np.flatnonzero(codes >= 0)
+        one_hot = sp.csr_matrix((np.ones(len(known)), (known, codes[known])), shape=(adata.n_obs, max(1, len(names))))
+        shares = (per_anchor @ one_hot).toarray()
+        purity = shares.max(1)
+        table["label"] = pd.Categorical.from_codes(np.where(purity > 0, shares.argmax(1), -1), categories=names)
+        table["purity"] = purity
+    found = AnnData(profile.astype(np.float32), obs=table, var=adata.var.copy())
+    found.obsm["X_anchor"] = np.asarray(clustering_run(adata.uns, key)["anchors"]["vectors"])[
+        _own(adata, key, anchor_set)
+    ]
+    return found
+
+
+def anchor_table(adata: AnnData, key: str, anchor_set: int) -> pd.DataFrame:
+    """`size` and `cluster` of the anchors of one set; for the arguments and errors of :func:`anchors`."""
+    names = cluster_labels(adata, key).cat.categories
+    own = _own(adata, key, anchor_set)
+    size = np.asarray(_weights(adata, key, anchor_set).sum(1, dtype=np.float64)).ravel()
+    cluster = np.asarray(clustering_run(adata.uns, key)["anchors"]["memberships"])[own].argmax(1)
+    return pd.DataFrame(
+        {"size": size, "cluster": pd.Categorical.from_codes(cluster, categories=names)},
+        index=[f"anchor_{number}" for number in range(len(size))],
+    )
+
+
+def _own(adata: AnnData, key: str, anchor_set: int) -> slice:
+    """Which of all anchors are those of a set."""
     stored = clustering_run(adata.uns, key)["anchors"]
     n_sets = int(stored["n_sets"])
     if isinstance(anchor_set, bool) or not isinstance(anchor_set, (int, np.integer)) or not 0 <= anchor_set < n_sets:
         msg = f"anchor_set={anchor_set!r} must be an integer from 0 to {n_sets - 1}. Use anchor_set=0."
         raise ValueError(msg)
-    if layer is not None and layer not in adata.layers:
-        msg = f"adata.layers has no {layer!r}. Pass the name of a layer, or layer=None for adata.X."
-        raise KeyError(msg)
-    if labels_key is not None and labels_key not in adata.obs:
-        msg = f"adata.obs has no column {labels_key!r}. Pass one that holds labels as labels_key."
-        raise KeyError(msg)
-    if adata.isbacked:
-        msg = "adata is backed by a file, which this function does not support. Use adata = adata.to_memory() first."
-        raise ValueError(msg)
     m = len(stored["vectors"]) // n_sets
-    own = slice(anchor_set * m, (anchor_set + 1) * m)
-    weights = sp.csr_matrix(adata.obsm[ClusterKeys(key).anchors])[:, own].T.tocsr() * n_sets  # (m, N)
+    return slice(anchor_set * m, (anchor_set + 1) * m)
+
+
+def _weights(adata: AnnData, key: str, anchor_set: int) -> sp.csr_matrix:
+    """Of the m anchors of a set to the N cells, (m, N); those of a cell sum to 1."""
+    own = _own(adata, key, anchor_set)
+    of_cells = sp.csr_matrix(adata.obsm[ClusterKeys(key).anchors])[:, own]
+    return of_cells.T.tocsr() * int(clustering_run(adata.uns, key)["anchors"]["n_sets"])
+
+
+def _shares(weights: sp.csr_matrix) -> sp.csr_matrix:
+    """Those of each anchor divided by their sum; zeros where it has none."""
     size = np.asarray(weights.sum(1, dtype=np.float64)).ravel()
-    per_anchor = sp.diags(np.divide(1, size, out=np.zeros_like(size), where=size > 0)) @ weights
-    matrix = adata.X if layer is None else adata.layers[layer]
-    profile = per_anchor @ matrix
-    profile = profile.toarray() if sp.issparse(profile) else np.asarray(profile)
-    obs = pd.DataFrame(
-        {
-            "size": size,
-            "cluster": pd.Categorical.from_codes(
-                np.asarray(stored["memberships"])[own].argmax(1), categories=adata.obs[key].cat.categories
-            ),
-        },
-        index=[f"anchor_{number}" for number in range(m)],
-    )
-    if labels_key is not None:
-        labels = adata.obs[labels_key].astype("category")
-        known = labels.cat.codes.to_numpy() >= 0
-        shape = (adata.n_obs, len(labels.cat.categories))
-        entries = np.ones(known.sum()), (np.flatnonzero(known), labels.cat.codes.to_numpy()[known])
-        shares = (per_anchor @ sp.csr_matrix(entries, shape=shape)).toarray()
-        obs["label"] = pd.Categorical.from_codes(shares.argmax(1), categories=labels.cat.categories)
-        obs["purity"] = shares.max(1)
-    found = AnnData(profile.astype(np.float32), obs=obs, var=adata.var.copy())
-    found.obsm["X_anchor"] = np.asarray(stored["vectors"])[own]
-    return found
+    return sp.csr_matrix(sp.diags(np.divide(1, size, out=np.zeros_like(size), where=size > 0)) @ weights)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata import AnnData
 
 from .._keys import GrnKeys, is_grn
@@ -48,11 +50,16 @@ def grn(adata: AnnData, *, key: str = "sctransnet", known: bool | None = None) -
     table = pd.DataFrame(
         {"source": names[scores.row].astype(str), "target": names[scores.col].astype(str), "weight": scores.data}
     )
-    pairs = scores.row, scores.col
-    table["known"] = adata.varp[keys.known].tocsr()[pairs].A1 > 0 if len(table) else pd.Series(dtype=bool)
+    table["known"] = _at(adata.varp[keys.known], scores) > 0
     for column, slot in (("sd", keys.deviation), ("frequency", keys.frequency)):
         if slot in adata.varp:
-            table[column] = adata.varp[slot].tocsr()[pairs].A1
+            table[column] = _at(adata.varp[slot], scores)
     table = table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
     table.insert(4, "rank", range(1, len(table) + 1))
     return table if known is None else table[table["known"] == known].reset_index(drop=True)
+
+
+def _at(values: sp.csr_matrix, pairs: sp.coo_matrix) -> np.ndarray:
+    """The value of each of n pairs, (n,)."""
+    found = sp.csr_matrix(values)[pairs.row, pairs.col] if pairs.nnz else []
+    return np.asarray(found, dtype=values.dtype).ravel()

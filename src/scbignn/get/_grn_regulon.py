@@ -9,6 +9,8 @@ from anndata import AnnData
 
 from ._columns import labels_of
 from ._grn import grn
+from ._matrix import in_memory, matrix_of
+from ._stored_grn import stored_grn
 
 _N_BINS = 20
 
@@ -48,24 +50,19 @@ def grn_regulon(
     Raises
     ------
     KeyError
-        `adata` holds no such run, column or layer.
+        `adata` holds no such run, column or layer, or the run is of groups.
     ValueError
-        The TF has no link among those kept.
+        The TF has no link among those kept, `groupby` no value, or `adata` no `X`.
     """
+    stored_grn(adata, key)
     table = grn(adata, key=key)
     own = table[table["source"] == tf]
     if own.empty:
         having = ", ".join(map(repr, table["source"].unique()[:10]))
         msg = f"tf={tf!r} has no link among those kept. TFs with links: {having}. Pass one of them."
         raise ValueError(msg)
-    if layer is not None and layer not in adata.layers:
-        msg = (
-            f"adata.layers has no {layer!r}. It has: {', '.join(map(repr, adata.layers)) or 'none'}. Pass one of them."
-        )
-        raise KeyError(msg)
     genes = [tf, *own["target"].head(n_targets)]
-    part = adata[:, genes]
-    values = part.X if layer is None else part.layers[layer]
+    values = in_memory(matrix_of(adata[:, genes], layer))
     values = np.asarray(values.toarray() if sp.issparse(values) else values, dtype=np.float64)
     deviation = values.std(0)
     z = np.where(deviation > 0, (values - values.mean(0)) / np.where(deviation > 0, deviation, 1), 0)
@@ -74,6 +71,9 @@ def grn_regulon(
         bins = np.array_split(order, min(_N_BINS, len(order)))
         return pd.DataFrame({number: z[cells].mean(0) for number, cells in enumerate(bins, 1)}, index=genes)
     labels = labels_of(adata, groupby)
+    if labels.isna().all():
+        msg = f"adata.obs[{groupby!r}] has no value. Pass a column that says which group cells are in as groupby."
+        raise ValueError(msg)
     codes = labels.cat.codes.to_numpy()
     groups = {name: z[codes == code] for code, name in enumerate(labels.cat.categories) if (codes == code).any()}
     return pd.DataFrame({name: cells.mean(0) for name, cells in groups.items()}, index=genes)

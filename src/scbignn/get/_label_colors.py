@@ -10,7 +10,7 @@ from ._columns import labels_of
 
 #: Okabe and Ito's colours, told apart also without colour vision; the yellow, pale on paper, comes last.
 _FEW = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_UNKNOWN_COLOR = "#bbbbbb"
+UNKNOWN_COLOR = "#bbbbbb"
 
 
 def label_colors(adata: AnnData, column: str, *, like: str | None = None) -> pd.Series:
@@ -42,7 +42,7 @@ def label_colors(adata: AnnData, column: str, *, like: str | None = None) -> pd.
     palette = adata.uns.get(f"{column}_colors")
     if palette is not None and hasattr(adata.obs[column], "cat") and len(palette) == len(names):
         return pd.Series([str(color) for color in palette], index=names, dtype=object)
-    color = {UNKNOWN: _UNKNOWN_COLOR} if like is None else label_colors(adata, like).to_dict()
+    color = {UNKNOWN: UNKNOWN_COLOR} if like is None else label_colors(adata, like).to_dict()
     known = [name for name in names if name not in color]
     unused = [shade for shade in _default(len(names)) if shade not in color.values()]
     color |= dict(zip(known, [*unused, *_default(len(names))], strict=False))

@@ -6,8 +6,9 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from .. import get
-from ._style import apart, axes_or_new, tidy
+from ..get._anchors import anchor_table
+from ..get._cluster_labels import cluster_colors
+from ._style import axes_or_new, names_below, tidy
 
 
 def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 0, ax: Axes | None = None) -> Axes:
@@ -33,25 +34,18 @@ def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 
     KeyError
         `adata` holds no such run.
     ValueError
-        There is no such set.
+        There is no such set, or the clusters of ``adata.obs[key]`` are not those of the run.
     """
-    names = get.clusters(adata, key=key)["cluster"].tolist()
-    table = get.anchors(adata, key=key, anchor_set=anchor_set).obs
+    table = anchor_table(adata, key, anchor_set)
+    names = table["cluster"].cat.categories
     table = table.sort_values(["cluster", "size"], ascending=[True, False])
     ax = axes_or_new(ax, 5.2, 2.4)
     codes = table["cluster"].cat.codes.to_numpy()
-    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=get.label_colors(adata, key).to_numpy()[codes])
+    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=cluster_colors(adata, key).to_numpy()[codes])
     shown = np.unique(codes)
     middles = np.array([np.mean(np.flatnonzero(codes == number)) for number in shown])
-    names = [names[number] for number in shown]
-    width = 0.8 * ax.get_window_extent().width / ax.figure.dpi  # less what stands at the left
-    gap, size, upright = 0.065 * max(map(len, names)) + 0.05, 8, False  # inches that a name takes
-    if gap * len(names) > width:
-        gap, size, upright = (0.12, 7, True) if 0.12 * len(names) <= width else (0.08, 5, True)
-    places = apart(middles, min(gap / width * len(table), len(table) / len(names)), low=0, high=len(table) - 1)
-    ax.set_xticks(places, names, fontsize=size, rotation=90 if upright else 0)
-    ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.5, len(table) - 0.5)
+    names_below(ax, middles, [names[number] for number in shown], low=0, high=len(table) - 1)
     ax.set_xlabel("anchors, by cluster")
     ax.set_ylabel("cells")
     return tidy(ax)

@@ -8,13 +8,12 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from .. import get
-from ._style import apart, axes_or_new
+from ..get._anchors import anchor_table
+from ..get._cluster_labels import cluster_colors, cluster_labels
+from ._style import axes_or_new, names_below, names_beside
 
 #: Rows of the picture, each the mean of some cells.
 _ROWS = 500
-#: Room for a number, as a share of an axis.
-_GAP = 0.03
 
 
 def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 0, ax: Axes | None = None) -> Axes:
@@ -44,19 +43,21 @@ def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int 
     KeyError
         `adata` holds no such run.
     ValueError
-        There is no such set, or `adata` is backed by a file.
+        There is no such set, or the clusters of ``adata.obs[key]`` are not those of the run.
     """
-    names = get.clusters(adata, key=key)["cluster"].tolist()
-    table = get.anchors(adata, key=key, anchor_set=anchor_set).obs
-    colors = np.array([to_rgb(color) for color in get.label_colors(adata, key)])
+    table = anchor_table(adata, key, anchor_set)
+    labels = cluster_labels(adata, key)
+    names = labels.cat.categories.tolist()
+    colors = np.array([to_rgb(color) for color in cluster_colors(adata, key)])
     n_anchors, anchor_cluster = len(table), table["cluster"].cat.codes.to_numpy()
     columns = np.lexsort((-table["size"].to_numpy(), anchor_cluster))
     anchor_cluster = anchor_cluster[columns]
     # A set's share of a row is 1 / S, which brings every row to a sum of 1 here.
     weights = sp.csr_matrix(adata.obsm[f"{key}_anchors"])[:, anchor_set * n_anchors + columns].toarray()
     weights /= weights.sum(1, keepdims=True)
-    codes = adata.obs[key].cat.codes.to_numpy()
+    codes = labels.cat.codes.to_numpy()
     cells = np.lexsort((weights.argmax(1), codes))
+    cells = cells[codes[cells] >= 0]
     rows = _pooled(codes[cells])
     size, row_cluster = np.bincount(rows), codes[cells][np.searchsorted(rows, np.arange(rows[-1] + 1))]
     pool = sp.csr_matrix((1 / size[rows], (rows, np.arange(len(rows)))))
@@ -75,9 +76,8 @@ def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int 
         ax.plot([0, n_anchors], [cut, cut], color="0.8", linewidth=0.5)
     for cut in np.flatnonzero(np.diff(anchor_cluster)) + 1:
         ax.plot([cut, cut], [0, edges[-1]], color="0.8", linewidth=0.5)
-    ax.set_yticks(*_middles(row_cluster, names), fontsize=8)
-    ax.set_xticks(*_middles(anchor_cluster, names), fontsize=8)
-    ax.tick_params(length=0)
+    names_beside(ax, *_middles(row_cluster, names), low=0, high=len(row_cluster))
+    names_below(ax, *_middles(anchor_cluster, names), low=0, high=n_anchors)
     ax.set_xlabel("anchors, by cluster")
     ax.set_ylabel("cells, by cluster")
     ax.spines[:].set_visible(False)
@@ -94,9 +94,8 @@ def _pooled(codes: np.ndarray) -> np.ndarray:
     return np.cumsum(starts) - 1
 
 
-def _middles(codes: np.ndarray, names: list[str]) -> tuple[list[float], list[str]]:
-    """Where to write the number of each cluster: at its middle, or beside it where clusters are narrow."""
+def _middles(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """The middle of each cluster, and its name."""
     present = np.unique(codes)
     middles = np.array([np.mean(np.flatnonzero(codes == number)) + 0.5 for number in present])
-    gap = min(_GAP, 0.95 / len(present)) * len(codes)
-    return list(apart(middles, gap, low=0, high=len(codes))), [names[number] for number in present]
+    return middles, [names[number] for number in present]

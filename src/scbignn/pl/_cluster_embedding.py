@@ -8,6 +8,8 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from .. import get
+from ..get._columns import labels_of
+from ..get._label_colors import UNKNOWN_COLOR
 from ._style import axes_or_new, map_name
 
 #: Cells as large as this on a figure with few of them.
@@ -44,7 +46,8 @@ def cluster_embedding(
     ValueError
         They have fewer than two columns.
     """
-    table = get.clusters(adata, key=key)
+    get.clusters(adata, key=key)
+    labels = labels_of(adata, key)
     if basis not in adata.obsm:
         msg = (
             f"adata.obsm has no {basis!r}. Make it: sc.pp.neighbors(adata, use_rep={f'X_{key}'!r}); sc.tl.umap(adata). Or "
@@ -56,7 +59,7 @@ def cluster_embedding(
         msg = f"adata.obsm[{basis!r}] has the shape {points.shape}; two columns are needed. Pass another basis."
         raise ValueError(msg)
     ax = axes_or_new(ax, 4.0, 3.6)
-    codes = adata.obs[key].cat.codes.to_numpy()
+    codes = labels.cat.codes.to_numpy()
     size = float(np.clip(_AREA / len(points), 0.5, 20))
     order = np.random.default_rng(0).permutation(len(points))  # no cluster lies above all others
     if by_confidence:
@@ -69,10 +72,10 @@ def cluster_embedding(
         )
         ax.figure.colorbar(drawn, ax=ax, label="confidence", shrink=0.6)
     else:
-        colors = get.label_colors(adata, key).to_numpy()
+        colors = np.array([*get.label_colors(adata, key), UNKNOWN_COLOR])  # the last of cells without a cluster
         ax.scatter(*points[order, :2].T, c=colors[codes[order]], s=size, linewidths=0)
-    font = 9 if len(table) <= 20 else 6
-    for number, name in enumerate(table["cluster"]):
+    font = 9 if len(labels.cat.categories) <= 20 else 6
+    for number, name in enumerate(labels.cat.categories):
         cells = codes == number
         if cells.any():
             text = ax.text(

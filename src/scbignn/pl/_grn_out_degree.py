@@ -7,7 +7,8 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import FIRST, SECOND, axes_or_new, shortened, tidy
+from ..get._stored_grn import stored_grn
+from ._style import FIRST, SECOND, axes_or_new, fit_names, shortened, tidy
 
 
 def grn_out_degree(adata: AnnData, *, n_tfs: int = 25, key: str = "sctransnet", ax: Axes | None = None) -> Axes:
@@ -31,8 +32,9 @@ def grn_out_degree(adata: AnnData, *, n_tfs: int = 25, key: str = "sctransnet", 
     Raises
     ------
     KeyError
-        `adata` holds no such run.
+        `adata` holds no such run, or it is of groups.
     """
+    stored_grn(adata, key)
     table = get.grn(adata, key=key)
     number = table.groupby(["source", "known"]).size().unstack(fill_value=0)
     number = number.reindex(columns=[True, False], fill_value=0)
@@ -47,4 +49,5 @@ def grn_out_degree(adata: AnnData, *, n_tfs: int = 25, key: str = "sctransnet", 
     ax.set_xlabel("targets")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    fit_names(ax, below=False)
     return tidy(ax)

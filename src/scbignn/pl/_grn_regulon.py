@@ -6,7 +6,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new, shortened
+from ._style import axes_or_new, fit_names, shortened
 
 _LIMIT = 2.0
 
@@ -47,9 +47,9 @@ def grn_regulon(
     Raises
     ------
     KeyError
-        `adata` holds no such run, column or layer.
+        `adata` holds no such run, column or layer, or the run is of groups.
     ValueError
-        The TF has no link among those kept.
+        The TF has no link among those kept, `groupby` no value, or `adata` no `X`.
     """
     table = get.grn_regulon(adata, tf, groupby=groupby, n_targets=n_targets, layer=layer, key=key)
     links = get.grn(adata, key=key)
@@ -75,4 +75,5 @@ def grn_regulon(
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, extend="both" if high == _LIMIT else "neither")
     bar.set_label("expression, standardised", fontsize=7)
     bar.ax.tick_params(labelsize=6)
+    fit_names(ax)
     return ax

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,8 +39,10 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def fit_names(ax: Axes) -> float:
+def fit_names(ax: Axes, *, below: bool = True) -> float:
     """Make the names at both axes of a table so small that neighbours do not meet, where the Axes leave them little room.
+
+    With ``below=False`` those at its side only, where the other axis has numbers.
 
     Returns
     -------
@@ -47,11 +51,37 @@ def fit_names(ax: Axes) -> float:
     figure = ax.figure.canvas.figure  # also of a part of a figure
     figure.draw_without_rendering()  # settles how large the Axes are
     box, rooms = ax.get_window_extent(), []
-    for axis, length, limits in ((ax.xaxis, box.width, ax.get_xlim()), (ax.yaxis, box.height, ax.get_ylim())):
+    axes = [(ax.yaxis, box.height, ax.get_ylim()), (ax.xaxis, box.width, ax.get_xlim())]
+    for axis, length, limits in axes[: 1 + below]:
         rooms.append(72 * length / figure.dpi / abs(limits[1] - limits[0]))
         for name in axis.get_ticklabels():
             name.set_fontsize(min(name.get_fontsize(), max(0.9 * rooms[-1], 1)))
     return min(rooms)
+
+
+def names_below(ax: Axes, positions: np.ndarray, names: Sequence[str], *, low: float, high: float) -> None:
+    """Names below the axis at their positions, moved apart; upright and smaller where they are many.
+
+    `low` and `high` are where the first and the last may stand; the limits of the axis are set before.
+    """
+    width = 0.8 * ax.get_window_extent().width / ax.figure.dpi  # less what stands at the left
+    gap, size, upright = 0.065 * max(map(len, names)) + 0.05, 8, False  # inches that a name takes
+    if gap * len(names) > width:
+        gap, size, upright = (0.12, 7, True) if 0.12 * len(names) <= width else (0.08, 5, True)
+    room = np.ptp(ax.get_xlim())
+    places = apart(positions, min(gap / width * room, (high - low) / len(names)), low=low, high=high)
+    ax.set_xticks(places, names, fontsize=size, rotation=90 if upright else 0)
+    ax.tick_params(axis="x", length=0)
+
+
+def names_beside(ax: Axes, positions: np.ndarray, names: Sequence[str], *, low: float, high: float) -> None:
+    """Names beside the axis at their positions, as :func:`names_below`; smaller where they are many."""
+    height = 0.8 * ax.get_window_extent().height / ax.figure.dpi
+    size = float(np.clip(60 * height / len(names), 3, 8))  # points
+    room = np.ptp(ax.get_ylim())
+    places = apart(positions, min(size / 60 / height * room, (high - low) / len(names)), low=low, high=high)
+    ax.set_yticks(places, names, fontsize=size)
+    ax.tick_params(axis="y", length=0)
 
 
 def map_name(basis: str) -> str:

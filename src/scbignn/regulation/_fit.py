@@ -208,7 +208,7 @@ def _found_edges(known: np.ndarray, *scores: np.ndarray) -> list[np.ndarray]:
 
 
 def _mean_curves(curves: list[np.ndarray], axis: str) -> dict[str, np.ndarray]:
-    model, baseline = np.mean(curves, axis=0)
+    model, baseline = np.mean(curves, axis=0) if curves else np.full((2, _N_POINTS), np.nan)
     return {axis: np.linspace(0, 1, _N_POINTS), "model": model, "baseline": baseline}
 
 

@@ -14,6 +14,12 @@ from .._check import counted, some
 logger = logging.getLogger(__name__)
 
 _COLUMNS = ("source", "target")
+#: What they hold, and what they are called elsewhere, in lower case.
+_HOLDS = {"source": "TFs", "target": "genes that they regulate"}
+_CALLED = {
+    "source": ("source", "tf", "tfs", "regulator", "gene1", "tf_name", "from"),
+    "target": ("target", "gene", "genes", "targets", "target_gene", "gene2", "to"),
+}
 #: From so many sources on, three times as many of them as of targets look like a table the wrong way round.
 _MIN_SOURCES = 20
 #: Pairs of a TF and a gene that fit in memory with everything that is computed of them.
@@ -66,6 +72,12 @@ def read_network(network: pd.DataFrame, genes: pd.Index, tfs: Iterable[str] | No
     n_before = len(table)
     table = table.drop_duplicates()
     n_repeated = n_before - len(table)
+    if not len(table):
+        msg = (
+            f"none of the {counted(n_given, 'edge')} of network is of use: {n_weightless} have weight 0, {n_self} go from a "
+            "gene to itself. Pass edges between two genes, with weights other than 0, or none."
+        )
+        raise ValueError(msg)
     inside = table["source"].isin(genes) & table["target"].isin(genes)
     missing = pd.Index(table[list(_COLUMNS)].to_numpy().ravel()).unique().difference(genes)
     n_absent = int((~inside).sum())
@@ -130,11 +142,11 @@ def _checked(network: object) -> pd.DataFrame:
         raise TypeError(msg)
     absent = [name for name in _COLUMNS if name not in network.columns]
     if absent:
-        others = [str(name) for name in network.columns]
-        renamed = dict(zip(others[:2], _COLUMNS, strict=False)) or dict.fromkeys(_COLUMNS, "")
+        found = {name: _meant(name, network.columns) for name in absent}
+        renamed = {found[name] or f"<column of {_HOLDS[name]}>": name for name in absent}
         msg = (
-            f"network has no column {absent[0]!r}. It has: {some(others, 20)}. If those hold TFs and their targets, pass "
-            f"network.rename(columns={renamed!r})."
+            f"network has no column {absent[0]!r}, of {_HOLDS[absent[0]]}. It has: "
+            f"{some([str(name) for name in network.columns], 20)}. Pass network.rename(columns={renamed!r})."
         )
         raise ValueError(msg)
     repeated = [name for name in (*_COLUMNS, "weight") if isinstance(network.get(name), pd.DataFrame)]
@@ -160,6 +172,12 @@ def _checked(network: object) -> pd.DataFrame:
             raise ValueError(msg)
         table["weight"] = weight
     return table
+
+
+def _meant(name: str, columns: pd.Index) -> str:
+    """The column that is likely to be `name` by another name; or ""."""
+    others = {str(column).strip().lower(): str(column) for column in columns if column not in _COLUMNS}
+    return next((others[called] for called in _CALLED[name] if called in others), "")
 
 
 def _listed(tfs: Iterable[str] | None, genes: pd.Index) -> list[str] | None:

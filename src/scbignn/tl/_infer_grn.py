@@ -23,7 +23,7 @@ from .._adata import (
 )
 from .._check import check_anndata, check_free, checkpoint_folder, counted, generator_of
 from .._checkpoints import Checkpoints, remove_checkpoints
-from .._keys import GrnKeys
+from .._keys import GrnKeys, group_keys, is_grn
 from .._settings import settings
 from .._training import choose_device
 from ..graph import choose_engine
@@ -154,11 +154,12 @@ def infer_grn(
     groups = read_groups(adata, groupby)
     keys = [key_added] if groupby is None else [f"{key_added}_{number}" for number in range(len(groups))]
     for key in keys:
-        check_free(adata, GrnKeys(key))
+        _check_group_free(adata, key, key_added)
     known = read_network(network, adata.var_names, tfs)
     if split in ("edge", "target"):  # nothing is learned of a TF without edges, and nothing can be said of it
         known = known._replace(tfs=known.tfs[: known.n_with_edges], known=known.known[: known.n_with_edges])
-    _check_enough(known.n_with_edges, int(known.known.sum()), split, config)
+    n_others = known.known.size - int(known.known.sum()) - len(known.tfs)  # less those of a gene with itself
+    _check_enough(known.n_with_edges, int(known.known.sum()), n_others, split, config)
     n_edges = _checked_n_edges(n_edges, int(known.known.sum()), known.known.size)
     encode = checked_encoder(encoder, adata.var_names, config)
     folder = checkpoint_folder(checkpoint_dir)
@@ -230,13 +231,30 @@ def _checked_config(config: Config | None) -> Config:
     return config
 
 
-def _check_enough(n_tfs: int, n_edges: int, split: str, config: Config) -> None:
+def _check_group_free(adata: AnnData, key: str, key_added: str) -> None:
+    """Slots that are free, or of a group of an earlier run of the same name."""
+    if key != key_added and key not in group_keys(adata.uns, key_added) and is_grn(adata.uns.get(key)):
+        msg = (
+            f"with groupby, key_added={key_added!r} would overwrite the run in adata.uns[{key!r}]. Use another name, such as "
+            f'key_added="{key_added}_groups".'
+        )
+        raise ValueError(msg)
+    check_free(adata, GrnKeys(key))
+
+
+def _check_enough(n_tfs: int, n_edges: int, n_others: int, split: str, config: Config) -> None:
     """Something to hide and something to learn from."""
     least = 2 * config.n_folds
     if n_edges < least:
         msg = (
             f"network has {counted(n_edges, 'edge')} among the genes of adata, and at least {least} are needed to hide "
             f"{config.n_folds} parts in turn. Pass a larger network, or keep more genes in adata."
+        )
+        raise ValueError(msg)
+    if n_others < least:
+        msg = (
+            f"all pairs of a TF and another gene of adata but {n_others} are edges of network, and at least {least} others "
+            "are needed to tell edges from. Keep genes in adata that are no targets."
         )
         raise ValueError(msg)
     if split in ("tf", "both") and n_tfs < least:
