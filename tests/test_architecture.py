@@ -18,6 +18,7 @@ FLOORS = {
     "_h5ad": 0,
     "_hub": 1,
     "_keys": 0,
+    "_labels": 0,
     "_log": 0,
     "_expression": 0,
     "_shared_memory": 0,
@@ -38,7 +39,7 @@ FLOORS = {
     "tl": 5,
 }
 #: Rooms off the stairs, and all that they may enter.
-SIDE_ROOMS = {"get": {"_agreement", "_keys"}, "pl": {"get"}, "datasets": {"_settings"}}
+SIDE_ROOMS = {"get": {"_agreement", "_keys", "_labels"}, "pl": {"get"}, "datasets": {"_settings"}}
 FRONT = {"__init__", "_demo", "_report", "__main__"}
 
 

@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from . import get, pl, pp
 from ._check import check_type, label_strings, pick_column
 from ._keys import UNKNOWN, AnnotationKeys, annotation_run
+from .pl._style import plain
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def report(
         `adata` is no AnnData.
     OSError
         The file cannot be written.
+    ValueError
+        There are several such columns.
 
     Examples
     --------
@@ -99,7 +102,7 @@ def report(
     check_type(adata)
     run = annotation_run(adata.uns, key)
     columns = {
-        name: None if column is None else pick_column(adata.obs, column, name).astype(object)
+        name: None if column is None else _one_column(adata, column, name).astype(object)
         for name, column in (("truth_key", truth_key), ("batch_key", batch_key))
     }
     parts = [
@@ -211,21 +214,30 @@ def _on_map(shown: AnnData, column: str) -> Axes:
     size = np.clip(20_000 / len(places), 0.5, 20)
     ax.scatter(places["x"].iloc[order], places["y"].iloc[order], s=size, c=of_cells[order], linewidths=0)
     for name, color in colors.items():
-        ax.scatter([], [], s=20, c=color, label=name.replace("$", r"\$"))
+        ax.scatter([], [], s=20, c=color, label=plain(name))
     ax.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set_axis_off()
     return ax
 
 
+def _one_column(adata: AnnData, column: str, argument: str) -> pd.Series:
+    found = pick_column(adata.obs, column, argument)
+    if isinstance(found, pd.DataFrame):
+        msg = f"adata.obs has {found.shape[1]} columns named {column!r}. Rename all but one."
+        raise ValueError(msg)
+    return found
+
+
 def _agreement(adata: AnnData, run: dict[str, Any], truth: pd.Series, key: str) -> tuple[str, str]:
     table, params = get.annotation(adata, key=key), run["params"]
+    truth = label_strings(truth, params.get("unlabeled_category", UNKNOWN))
     known, words = truth.notna().to_numpy(), "cells with a known truth"
     if "gene_overlap" not in run and params["labels_key"] in adata.obs:
         hidden = label_strings(adata.obs[params["labels_key"]], params["unlabeled_category"]).isna().to_numpy()
         known, words = known & hidden, "cells with a known truth that were not labelled beforehand"
     if not known.any():
         return "Agreement with the truth", f"<p>There are no {words}.</p>"
-    given, right = table["label"].astype(str)[known], truth[known].astype(str)
+    given, right = table["label"].astype(str)[known], truth[known]
     answered = (given != UNKNOWN).to_numpy()
     accuracy, f1 = accuracy_score(right, given), f1_score(right, given, average="macro", zero_division=0)
     words = f"Over {known.sum():,} {words}: accuracy {accuracy:.1%}, macro-F1 {f1:.3f}."

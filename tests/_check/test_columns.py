@@ -6,7 +6,7 @@ import pytest
 from anndata import AnnData
 
 from scbignn import _check
-from scbignn._check import _columns
+from scbignn._labels import label_text
 
 
 def labelled(values, index=None) -> AnnData:
@@ -41,9 +41,7 @@ def test_labels_become_strings_in_natural_order(values, names):
     found = _check.read_labels(labelled(values), "label", "Unknown")
     assert found.names == names
     assert found.codes.dtype == np.int64
-    expected = [
-        -1 if pd.isna(value) or value == "Unknown" else names.index(_columns._as_string(value)) for value in values
-    ]
+    expected = [-1 if pd.isna(value) or value == "Unknown" else names.index(label_text(value)) for value in values]
     assert found.codes.tolist() == expected
     assert expected[-1] == -1
 

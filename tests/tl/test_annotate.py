@@ -642,11 +642,13 @@ def test_from_a_reference_is_fit_on_the_genes_of_both_and_predict(furnished, ref
     rng = np.random.default_rng(5)
     model = scbignn.tl.fit(reference[:, :32], "cell_type", config=fast, rng=rng)
     scbignn.tl.predict(other, model, rng=rng, **arguments)
+    overlap = furnished.uns["scbignn"]["gene_overlap"]
+    assert (overlap["share"], overlap["n_genes"], overlap["n_missing"]) == (0.8, 40, 8)  # of all genes of the reference
+    other.uns["scbignn"]["gene_overlap"] = overlap
     assert contents(furnished) == contents(other)
     assert {slot: contents(furnished)[slot] for slot in before} == before
     assert contents(reference) == of_reference
     assert furnished.uns["scbignn"]["mode"] == mode
-    assert furnished.uns["scbignn"]["gene_overlap"]["share"] == 1.0
     assert furnished.uns["scbignn"]["model"]["n_vars"] == 32
     assert list(furnished.uns["scbignn_colors"]) == ["#111111", "#222222", "#333333"]
 
@@ -693,7 +695,43 @@ def test_from_a_reference_with_too_few_of_its_genes(adata, reference, fast, cont
         scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast)
     assert contents(query) == before
     scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast, min_gene_overlap=0.3)
-    assert query.uns["scbignn"]["gene_overlap"]["n_genes"] == 12
+    overlap = query.uns["scbignn"]["gene_overlap"]
+    assert (overlap["n_genes"], overlap["n_missing"], overlap["share"]) == (40, 28, 0.3)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("whose", ["adata", "reference"])
+def test_from_a_reference_cells_without_shared_genes_are_told_before_training(adata, fast, monkeypatch, dense, whose):
+    query, reference = adata[:, :30].copy(), adata.copy()
+    x = (query if whose == "adata" else reference).X.toarray()
+    x[5, : (24 if whose == "adata" else 30)] = 0
+    x[5, 29] = 1 if whose == "adata" else 0
+    (query if whose == "adata" else reference).X = x if dense else sp.csr_matrix(x)
+    if whose == "adata":
+        reference = reference[:, :24].copy()
+    monkeypatch.setattr("scbignn.tl._annotate.fit", lambda *_, **__: pytest.fail("it was trained"))
+    with pytest.raises(
+        ValueError, match=f"1 cells of {whose} have no counts in the genes that .* share \\('cell_5'"
+    ) as told:
+        scbignn.tl.annotate(query, "truth", reference=reference, config=fast, min_gene_overlap=0.1)
+    assert f"{whose} = {whose}[~{whose}.obs_names.isin([...])].copy()" in str(told.value)
+
+
+@pytest.mark.parametrize("how", ["layer", "value"])
+def test_from_a_reference_what_is_wrong_with_the_query_is_told_before_training(
+    adata, reference, fast, monkeypatch, how
+):
+    monkeypatch.setattr("scbignn.tl._annotate.fit", lambda *_, **__: pytest.fail("it was trained"))
+    query = adata.copy()
+    if how == "layer":
+        reference.layers["counts"] = reference.X.copy()
+        with pytest.raises(KeyError, match=r"adata.layers has no 'counts'"):
+            scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast, layer="counts")
+    else:
+        query.X = query.X.astype(np.float32)
+        query.X.data[3] = np.nan
+        with pytest.raises(ValueError, match=r"adata.X holds 1 NaN"):
+            scbignn.tl.annotate(query, "cell_type", reference=reference, config=fast)
 
 
 def test_from_a_reference_on_disk_is_refused_and_a_query_on_disk_is_not(adata, reference, fast, tmp_path):

@@ -4,13 +4,14 @@ from ._annotation import annotation_slots, label_colors, prediction_slots
 from ._clustering import clustering_slots, predicted_cluster_slots
 from ._read import ExpressionRows, in_columns, read_expression, read_groups, read_log_expression
 from ._regulation import grn_index_slots, grn_slots, stale_grn_slots
-from ._slots import Slot, write_slots
+from ._slots import Slot, gene_overlap_record, write_slots
 
 __all__ = [
     "ExpressionRows",
     "Slot",
     "annotation_slots",
     "clustering_slots",
+    "gene_overlap_record",
     "grn_index_slots",
     "grn_slots",
     "in_columns",

@@ -15,6 +15,7 @@ from anndata import AnnData
 from .._check import Expression, Labels
 from .._genes import GeneMatch
 from .._keys import UNKNOWN, AnnotationKeys, column_names
+from .._labels import label_text, palette_texts
 from ..annotation import (
     Annotation,
     Edges,
@@ -254,9 +255,11 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def label_colors(adata: AnnData, labels_key: str, names: list[str]) -> list[str] | None:
     """The colours of `names` in the palette of `labels_key`; None where there is none or one is missing."""
-    palette = adata.uns.get(f"{labels_key}_colors")
     column = adata.obs[labels_key]
-    if palette is None or not hasattr(column, "cat") or len(palette) != len(column.cat.categories):
+    if not hasattr(column, "cat"):
         return None
-    color = {str(name): str(color) for name, color in zip(column.cat.categories, palette, strict=True)}
+    palette = palette_texts(adata.uns.get(f"{labels_key}_colors"), len(column.cat.categories))
+    if palette is None:
+        return None
+    color = {label_text(name): color for name, color in zip(column.cat.categories, palette, strict=True)}
     return [color[name] for name in names] if color.keys() >= set(names) else None

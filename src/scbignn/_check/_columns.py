@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from natsort import natsorted
 
+from .._labels import label_text
 from ._words import counted, some
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def read_batches(adata: AnnData, batch_key: str | None, labels: Labels | None = 
             f'{where} = {where}.astype(object).fillna("missing").'
         )
         raise ValueError(msg)
-    strings = column.astype(object).map(_as_string).to_numpy()
+    strings = column.astype(object).map(label_text).to_numpy()
     names = natsorted(set(strings))
     if len(names) > max(10, len(strings) / 2):
         msg = (
@@ -193,14 +194,9 @@ def label_strings(column: pd.Series, unlabeled_category: object) -> pd.Series:
     if not pd.api.types.is_scalar(unlabeled_category):
         msg = f'unlabeled_category={unlabeled_category!r} must be one label, such as "Unknown".'
         raise TypeError(msg)
-    strings = column.astype(object).map(_as_string)
-    unknown = (column.isna() | (strings == _as_string(unlabeled_category))).to_numpy(dtype=bool)
+    strings = column.astype(object).map(label_text)
+    unknown = (column.isna() | (strings == label_text(unlabeled_category))).to_numpy(dtype=bool)
     return strings.astype(object).where(~unknown, None)
-
-
-def _as_string(value: object) -> str:
-    """A label as a string; 1.0 is "1", since a missing value turns whole numbers into floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def gene_names(adata: AnnData, gene_symbols: str | None) -> pd.Index:

@@ -78,12 +78,18 @@ def take_rows(matrix: Any, rows: np.ndarray | slice) -> sp.csr_matrix:
     `matrix` is dense or sparse, or anything else that ``matrix[rows]`` brings into memory, such as a backed matrix, or
     ``matrix[rows].compute()``, such as a Dask array.
     """
-    part = matrix[rows]
+    if isinstance(rows, np.ndarray) and form_of(matrix) == "rows":  # files want ascending numbers, each once
+        rows, places = np.unique(rows, return_inverse=True)
+        part = matrix[rows]
+    else:
+        part, places = matrix[rows], None
     if hasattr(part, "compute"):
         part = part.compute()
     with np.errstate(over="ignore"):
         # float32 is what the networks will read.
         part = sp.csr_matrix(part.astype(np.float32), copy=True)
+    if places is not None and not np.array_equal(places, np.arange(part.shape[0])):
+        part = part[places]
     part.sum_duplicates()
     part.eliminate_zeros()
     return part
@@ -119,10 +125,11 @@ def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     sample = x[sample_rows(x.shape[0])]
     expression = tell_expression(sample, slot, recorded_log1p(adata, slot))
     if expression is None:
+        of_x = "" if slot == "X" else f", which is said of X alone: adata.X = adata.{slot}.copy()"
         msg = (
             f"adata.{slot} holds non-integer values up to {sample.data.max():.3g} that look log-transformed, but "
             "neither log1p in base e, 2 or 10 nor linear values fit them. Pass counts with layer=..., or, if you know "
-            'that they are log(1 + x), say so with adata.uns["log1p"] = {"base": None}.'
+            f'that they are log(1 + x), say so with adata.uns["log1p"] = {{"base": None}}{of_x}.'
         )
         raise ValueError(msg)
     return expression

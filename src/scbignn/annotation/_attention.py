@@ -38,6 +38,10 @@ class PairSums(NamedTuple):
         """A~, the attention of i to j over all attention matrices that contain both; 0 for pairs in fewer cells."""
         return torch.where(self.count >= max(1, min_count), self.total / self.count, 0)
 
+    def has_any(self, min_count: int) -> bool:
+        """Whether any pair is in so many cells."""
+        return bool((self.count >= max(1, min_count)).any())
+
 
 def no_pairs(n_genes: int, device: torch.device) -> PairSums:
     """Sums over no cell."""

@@ -99,7 +99,8 @@ def importance_of(
             own = attention_of_pairs(gene_gnn, tokens, x[cells])
             pairs, drawn = pairs.plus(own, n_cells[label] / len(cells)), drawn.plus(own)
             strongest.append(strongest_pairs(label, own, min_count))
-            received[:, label] = own.mean(min_count).sum(0).cpu().numpy()
+            if own.has_any(min_count) or not gene_gnn.layers:
+                received[:, label] = own.mean(min_count).sum(0).cpu().numpy()
             theirs = None if anchored is None else anchored._replace(decisions=anchored.decisions[cells])
             attributed[:, label] = _attribution(gene_gnn, tokens, label, theirs) / len(cells)
             bar.update()

@@ -6,6 +6,8 @@ import pandas as pd
 from anndata import AnnData
 from natsort import natsorted
 
+from .._labels import label_text
+
 
 def labels_of(adata: AnnData, column: str) -> pd.Series:
     """`adata.obs[column]` as a categorical of str: its own categories in their order, or its values in natural order.
@@ -14,14 +16,20 @@ def labels_of(adata: AnnData, column: str) -> pd.Series:
     ------
     KeyError
         There is no such column.
+    ValueError
+        There are several.
     """
     if column not in adata.obs:
         names = ", ".join(map(repr, adata.obs.columns[:20]))
         msg = f"adata.obs has no column {column!r}. Pass the name of one that it has: {names}."
         raise KeyError(msg)
     values = adata.obs[column]
-    if not isinstance(values.dtype, pd.CategoricalDtype):
-        texts = values.where(values.isna(), values.astype(str))
-        return texts.astype(pd.CategoricalDtype(natsorted(texts.dropna().unique())))
-    names = [str(name) for name in values.cat.categories]
-    return pd.Series(pd.Categorical.from_codes(values.cat.codes, categories=names), index=values.index, name=column)
+    if isinstance(values, pd.DataFrame):
+        msg = f"adata.obs has {values.shape[1]} columns named {column!r}. Rename all but one."
+        raise ValueError(msg)
+    texts = values.astype(object).map(label_text, na_action="ignore")
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        names = list(dict.fromkeys(label_text(name) for name in values.cat.categories))
+    else:
+        names = natsorted(texts.dropna().unique())
+    return pd.Series(pd.Categorical(texts, categories=names), index=values.index, name=column)

@@ -58,7 +58,7 @@ def confusion(
     columns = list(predicted.cat.categories)
     counts = pd.DataFrame(0, index=rows, columns=columns, dtype=np.int64)
     kept = given.isin(rows) & predicted.notna()
-    found = pd.crosstab(given[kept].astype(str), predicted[kept].astype(str))
+    found = pd.crosstab(given[kept].astype(str).to_numpy(), predicted[kept].astype(str).to_numpy())
     counts.loc[found.index, found.columns] = found
     names = [*rows, *(name for name in columns if name not in rows)]
     order = _confused_together(counts.reindex(index=names, columns=names, fill_value=0)) if sort else names

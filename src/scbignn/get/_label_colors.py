@@ -6,6 +6,7 @@ import pandas as pd
 from anndata import AnnData
 
 from .._keys import UNKNOWN
+from .._labels import palette_texts
 from ._columns import labels_of
 
 #: Okabe and Ito's colours, told apart also without colour vision; the yellow, pale on paper, comes last.
@@ -39,10 +40,10 @@ def label_colors(adata: AnnData, column: str, *, like: str | None = None) -> pd.
         `adata.obs` has no such column.
     """
     names = [str(name) for name in labels_of(adata, column).cat.categories]
-    palette = adata.uns.get(f"{column}_colors")
-    if palette is not None and hasattr(adata.obs[column], "cat") and len(palette) == len(names):
-        return pd.Series([str(color) for color in palette], index=names, dtype=object)
-    color = {UNKNOWN: UNKNOWN_COLOR} if like is None else label_colors(adata, like).to_dict()
+    palette = palette_texts(adata.uns.get(f"{column}_colors"), len(names))
+    if palette is not None and hasattr(adata.obs[column], "cat"):
+        return pd.Series(palette, index=names, dtype=object)
+    color = {UNKNOWN: UNKNOWN_COLOR} | ({} if like is None else label_colors(adata, like).to_dict())
     known = [name for name in names if name not in color]
     unused = [shade for shade in _default(len(names)) if shade not in color.values()]
     color |= dict(zip(known, [*unused, *_default(len(names))], strict=False))

@@ -39,7 +39,7 @@ def batch_findings(batches: pd.Series, key: str, labels: pd.Series | None) -> li
     if n_missing:
         column = f"adata.obs[{key!r}]"
         mend = f"{column} = {column}.astype(object).fillna('missing')"
-        found.append(Finding("no batch", "note", f"{counted(n_missing, 'cell')} without a batch", mend))
+        found.append(Finding("no batch", "problem", f"{counted(n_missing, 'cell')} without a batch", mend))
     lone = natsorted(counts.index[counts == 1])
     if lone and len(counts) > 1:
         found.append(Finding("small batches", "note", f"{len(lone):,} of one cell only: {some(lone)}"))

@@ -7,7 +7,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import axes_or_new, map_name, shortened, tidy
+from ._style import axes_or_new, fit_names, map_name, shortened, tidy
 
 
 def confidence(
@@ -70,11 +70,13 @@ def _boxes(adata: AnnData, groupby: str | None, key: str, ax: Axes | None) -> Ax
             if np.isfinite(share):
                 ax.text(1.02, row, f"{100 * share:.0f} %", transform=ax.get_yaxis_transform(), fontsize=6, va="center")
         ax.text(1.02, 1.0, "Unknown", transform=ax.transAxes, fontsize=6, va="bottom")
+    fit_names(ax, below=False)
     return tidy(ax)
 
 
 def _map(adata: AnnData, basis: str, key: str, ax: Axes | None) -> Axes:
-    table = get.annotation(adata, key=key).join(get.embedding(adata, basis))
+    table = get.annotation(adata, key=key)
+    table[["x", "y"]] = get.embedding(adata, basis).to_numpy()  # by place: names may occur twice
     ax = axes_or_new(ax, 3.4, 2.9)
     rejected = table["label"] == "Unknown"
     cells = table[~rejected].sort_values("confidence", ascending=False, kind="stable")

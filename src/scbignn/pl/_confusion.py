@@ -82,5 +82,7 @@ def confusion(
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, format=PercentFormatter(1), ticks=[0, 0.5, 1])
         bar.ax.tick_params(labelsize=6)
     if given:
-        fit_names(ax)
+        size = min(5, 0.45 * fit_names(ax))  # three digits in a cell
+        for text in ax.texts:
+            text.set_fontsize(max(size, 1))
     return ax

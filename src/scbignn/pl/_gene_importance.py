@@ -63,6 +63,7 @@ def gene_importance(
     ax.set_xlabel({"attention": "attention received", "attribution": "added to the margin"}[by])
     if label is not None:
         ax.set_title(shortened(label), fontsize=9)
+    fit_names(ax, below=False)
     return tidy(ax)
 
 

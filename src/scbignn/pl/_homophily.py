@@ -10,7 +10,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from .. import get
-from ._style import FIRST, THIRD, axes_or_new, shortened, tidy
+from ._style import FIRST, THIRD, axes_or_new, fit_names, shortened, tidy
 
 
 def homophily(
@@ -76,4 +76,5 @@ def homophily(
     ax.set_xlim(0, 1)
     ax.set_xlabel("edges within the label", loc="right")
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
+    fit_names(ax, below=False)
     return tidy(ax)

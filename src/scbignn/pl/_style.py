@@ -35,8 +35,11 @@ def shortened(label: str, limit: int = 30) -> str:
 
 
 def plain(text: str) -> str:
-    """A name for a legend, drawn as it is; elsewhere ``parse_math=False`` keeps "$" from being read as maths."""
-    return text.replace("$", r"\$")
+    """A name for a legend, drawn as it is; elsewhere ``parse_math=False`` keeps "$" from being read as maths.
+
+    A legend leaves out names that begin with "_", but for one that has something before it, be it without width.
+    """
+    return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def fit_names(ax: Axes, *, below: bool = True) -> float:

@@ -106,10 +106,6 @@ def inspect(
     used = matrices[slot_name(layer)]
     choose = {slot_name(name): f"layer={name!r}" for name in (None, *adata.layers)}
     found = matrix_findings(matrices, slot_name(layer), choose | {"raw.X": "adata = adata.raw.to_adata()"})
-    if adata.isbacked or hasattr(adata.X, "compute"):
-        found.append(
-            Finding("memory", "note", "X is not in memory, where the tools need it", "adata = adata.to_memory()")
-        )
     found += cell_findings(adata.obs_names, used)
 
     slot = "var_names" if symbols is None else f"var[{gene_symbols!r}]"

@@ -13,15 +13,28 @@ from typing import Any, Literal
 import numpy as np
 from anndata import AnnData
 
-from .._adata import annotation_slots, write_slots
-from .._check import check_anndata, check_new_key, check_writable, gene_names, generator_of
+from .._adata import ExpressionRows, Slot, annotation_slots, gene_overlap_record, write_slots
+from .._check import (
+    check_anndata,
+    check_new_key,
+    check_writable,
+    form_of,
+    gene_names,
+    generator_of,
+    pick_matrix,
+    some,
+)
 from .._checkpoints import remove_checkpoints
+from .._genes import GeneMatch
 from ..annotation import Config
 from ._fit import fit, named_genes
 from ._learn import check_config, learn, rejection_rate
 from ._predict import check_mode, match_genes, predict
 
 logger = logging.getLogger(__name__)
+
+#: Cells that are looked at together before training.
+_CHUNK = 8192
 
 
 def annotate(
@@ -177,7 +190,7 @@ def annotate(
     KeyError
         `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError
-        `adata` is no AnnData or its matrix not in memory, or `config`, `transformer` or `unlabeled_category` is of a
+        `adata` is no AnnData or `reference` not in memory, or `config`, `transformer` or `unlabeled_category` is of a
         wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix
@@ -200,7 +213,8 @@ def annotate(
         check_new_key(adata, key_added)
         # Before training: what the labels are called is looked at by `predict`.
         rejection_rate(reject, false_rejection_rate, [], check_config(config))
-        reference, own, theirs = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
+        reference, own, theirs, match, names = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
+        _check_cells(adata, reference, match, layer)
         rng = generator_of(rng)
         with _said_of_the_reference():
             model = fit(
@@ -221,7 +235,7 @@ def annotate(
                 rng=rng,
                 checkpoint_dir=checkpoint_dir,
             )
-        return predict(
+        found = predict(
             adata,
             model,
             mode=mode,
@@ -237,6 +251,12 @@ def annotate(
             rng=rng,
             copy=copy,
         )
+        target = found if copy else adata
+        run = target.uns[key_added] | {
+            "gene_overlap": gene_overlap_record(names, match)
+        }  # not of the shared genes alone
+        write_slots(target, [Slot("uns", key_added, run)])
+        return found
     if mode == "inductive":
         msg = 'mode="inductive" needs a reference to learn from. Pass reference=, or leave mode as it is.'
         raise ValueError(msg)
@@ -284,8 +304,8 @@ def annotate(
 
 def _shared_genes(
     adata: AnnData, reference: AnnData, gene_symbols: str | None, min_gene_overlap: float
-) -> tuple[AnnData, str | None, str | None]:
-    """The reference with the genes that `adata` has too, and the column of var with the names in each of the two."""
+) -> tuple[AnnData, str | None, str | None, GeneMatch, np.ndarray]:
+    """The reference with the genes that `adata` has too, columns of var with names in both, and where all its genes are."""
     with _said_of_the_reference():
         check_anndata(reference)
     own, theirs = (gene_symbols if gene_symbols in data.var else None for data in (adata, reference))
@@ -294,7 +314,31 @@ def _shared_genes(
     with _said_of_the_reference():
         reference, names = named_genes(reference, theirs)
     match = match_genes(names, adata, own, min_gene_overlap)
-    return reference[:, match.positions >= 0], own, theirs
+    return reference[:, match.positions >= 0], own, theirs, match, names
+
+
+def _check_cells(adata: AnnData, reference: AnnData, match: GeneMatch, layer: str | None) -> None:
+    """What `predict` and `fit` would refuse, looked at before training: values, and cells without counts in shared genes.
+
+    Cells of `adata` that are not in memory are looked at by a sample.
+    """
+    rows = ExpressionRows(adata, layer)
+    if form_of(rows.matrix) == "rows":
+        return
+    with _said_of_the_reference():
+        theirs, _ = pick_matrix(reference, layer)
+    shared = match.positions[match.positions >= 0]
+    for data, name, matrix, genes in ((adata, "adata", rows, shared), (reference, "reference", theirs, slice(None))):
+        for start in range(0, data.n_obs, _CHUNK):
+            part = matrix[start : start + _CHUNK][:, genes]
+            empty = np.flatnonzero(np.asarray((part != 0).sum(1)).ravel() == 0)
+            if empty.size:
+                cells = data.obs_names[start + empty]
+                msg = (
+                    f"{empty.size} cells of {name} have no counts in the genes that adata and reference share "
+                    f"({some(cells)}). Remove them: {name} = {name}[~{name}.obs_names.isin([...])].copy()."
+                )
+                raise ValueError(msg)
 
 
 @contextmanager
