@@ -88,6 +88,33 @@ def test_agreement_is_over_cells_that_were_not_labelled(annotated, page):
     assert "There are no cells with a known truth" in page(annotated, truth_key="partly").text
 
 
+def test_what_stands_for_no_label_is_no_truth(annotated, page):
+    hidden = (annotated.obs["cell_type"] == "Unknown").to_numpy()
+    assert "There are no cells with a known truth" in page(annotated, truth_key="cell_type").text
+    some = hidden & (np.arange(annotated.n_obs) % 2 == 0)
+    annotated.obs["half"] = annotated.obs["truth"].astype(object).where(some, "Unknown")
+    right = annotated.obs["scbignn"].astype(str) == annotated.obs["truth"].astype(str)
+    text = page(annotated, truth_key="half").text
+    assert f"Over {some.sum()} cells" in text
+    assert f"accuracy {right[some].mean():.1%}" in text
+
+
+def test_numbers_are_compared_as_labels_are_written(adata, fast, page):
+    codes = adata.obs["truth"].cat.codes.astype(float)
+    adata.obs["given"], adata.obs["true"] = codes.where(np.arange(adata.n_obs) % 2 == 0), codes
+    scbignn.tl.annotate(adata, "given", config=fast)
+    right = adata.obs["scbignn"].astype(float) == codes
+    hidden = np.arange(adata.n_obs) % 2 == 1
+    assert right[hidden].any()
+    assert f"accuracy {right[hidden].mean():.1%}" in page(adata, truth_key="true").text
+
+
+def test_columns_of_one_name_are_refused(annotated, page):
+    annotated.obs = pd.concat([annotated.obs, annotated.obs[["truth"]]], axis=1)
+    with pytest.raises(ValueError, match="2 columns named 'truth'"):
+        page(annotated, truth_key="truth")
+
+
 def test_a_prediction_without_a_graph(adata, fast, page):
     model = scbignn.tl.fit(adata, "cell_type", config=fast)
     query = adata[:20].copy()

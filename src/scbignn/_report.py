@@ -257,7 +257,8 @@ def _genes(adata: AnnData, run: dict[str, Any], key: str) -> tuple[str, str]:
         by, words = "attention", "Genes that the network attended to most."
     for label in run["labels"] if "gene_importance_per_label" in run and run["gene_importance_per_label"] else []:
         table = get.gene_importance(adata, key=key, by=by, label=label, n_genes=_TOP_GENES)
-        rows[label] = "no cell has this label" if table["score"].isna().any() else ", ".join(table["gene"])
+        lacking = "no cell has this label" if by == "attribution" else "too few cells have this label"
+        rows[label] = lacking if table["score"].isna().any() else ", ".join(table["gene"])
     text = _table(pd.Series(rows, name="genes").to_frame(), kind="text") if rows else ""
     figures = "".join(
         _figure(lambda by=by: pl.gene_importance(adata, key=key, by=by), f"most important genes, by {by}")

@@ -83,6 +83,17 @@ def test_a_label_that_no_cell_has_is_not_a_number():
     assert set(edges.label) == {0, 2}
 
 
+def test_attention_of_a_label_with_too_few_cells_is_not_a_number():
+    network, x, labels, _ = problem({})
+    labels[:] = 0
+    labels[:2] = 1
+    found, *_ = importance_of(network, x, labels, 2, min_count=3, device=CPU)
+    np.testing.assert_array_equal(np.isnan(found.received_per_label).all(0), [False, True])
+    np.testing.assert_array_equal(np.isnan(found.received_per_label).any(0), [False, True])
+    assert np.isfinite(found.attribution_per_label).all()
+    assert np.isfinite(found.received).all()
+
+
 def test_cells_drawn_stand_for_all_of_their_label(monkeypatch):
     network, x, _, _ = problem({}, 8)
     many = x[np.repeat(np.arange(8), [30, 1, 1, 1, 1, 1, 1, 1])]

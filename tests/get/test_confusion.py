@@ -9,6 +9,13 @@ from sklearn.metrics import confusion_matrix
 from scbignn import get
 
 
+def test_names_of_cells_may_occur_twice():
+    adata = run_of(3)
+    expected = get.confusion(adata, "truth")
+    adata.obs_names = ["cell"] * adata.n_obs
+    pd.testing.assert_frame_equal(get.confusion(adata, "truth"), expected)
+
+
 @pytest.mark.parametrize("n_labels", [3, 14, 40])
 def test_counts_agree_with_scikit_learn(n_labels):
     adata = run_of(n_labels)

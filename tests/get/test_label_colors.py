@@ -26,6 +26,35 @@ def test_without_a_palette_every_label_has_a_colour_of_its_own(n_labels, content
     assert contents(adata) == before
 
 
+def test_a_palette_of_tuples_is_taken_and_one_of_other_things_not():
+    adata = run_of(3)
+    adata.uns["truth_colors"] = [(0.5, 0.2, 0.9), (0, 0, 0), (1.0, 1.0, 1.0)]
+    assert get.label_colors(adata, "truth").tolist() == ["#8033e6", "#000000", "#ffffff"]
+    adata.uns["truth_colors"] = ["red", "no colour", "blue"]
+    assert get.label_colors(adata, "truth").tolist() == ["#0072B2", "#D55E00", "#009E73"]
+
+
+def test_unknown_is_grey_beside_the_colours_of_another_column():
+    adata = run_of(3)
+    adata.obs["part"] = adata.obs["truth"].astype(object).where(np.arange(adata.n_obs) % 2 == 0, "Unknown")
+    colors = get.label_colors(adata, "part", like="truth")
+    assert colors["Unknown"] == "#bbbbbb"
+    known = colors.drop("Unknown")
+    assert len(known) == 2
+    assert known.equals(get.label_colors(adata, "truth")[known.index])
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "Float64", "string"])
+def test_columns_that_know_missing_values(dtype):
+    adata = run_of(3)
+    values = pd.array(np.arange(adata.n_obs) % 2, dtype="Int64").astype(dtype)
+    values[0] = pd.NA
+    adata.obs["column"] = values
+    expected = ["False", "True"] if dtype == "boolean" else ["0", "1"]
+    assert get.label_colors(adata, "column").index.tolist() == expected
+    assert get.confusion(adata, "column").to_numpy().sum() == adata.n_obs - 1
+
+
 def test_a_palette_of_another_length_is_not_taken():
     adata = run_of(3)
     adata.uns["truth_colors"] = ["red"]

@@ -30,6 +30,14 @@ def test_boxes_are_quartiles(n_labels, groupby):
     assert overlapping(ax.get_yticklabels()) == []
 
 
+def test_cells_of_one_name_are_drawn_once_each():
+    adata = run_of(3, n_rejected=0)
+    adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(adata.n_obs, 2))
+    adata.obs_names = [f"cell_{number % 200}" for number in range(adata.n_obs)]
+    (dots,) = pl.confidence(adata, basis="umap").collections
+    np.testing.assert_allclose(sorted(dots.get_offsets().tolist()), sorted(adata.obsm["X_umap"].tolist()))
+
+
 def test_colours_follow_the_palette():
     adata = run_of(3)
     adata.uns["truth_colors"] = ["#ff0000", "#00ff00", "#0000ff"]

@@ -63,6 +63,23 @@ def test_names_of_a_table_in_one_column_of_a_paper_do_not_meet(draw, n_labels):
     assert overlapping(ax.get_yticklabels()) == []
 
 
+def test_a_name_that_begins_with_a_line_is_in_the_legend():
+    _, ax = plt.subplots()
+    ax.plot([0, 1], label=plain("_T$1$"))
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert [text.get_text() for text in ax.legend().get_texts()] == ["\u200b_T\\$1\\$"]
+
+
+@pytest.mark.parametrize("name", ["confidence", "gene_importance", "homophily"])
+def test_names_on_small_axes_do_not_meet(name):
+    adata = run_of(14)
+    _, axes = plt.subplots(2, 2, figsize=(7, 3))
+    ax = getattr(pl, name)(adata, ax=axes[1, 0])
+    assert drawn(ax).startswith(b"\x89PNG")
+    assert overlapping(ax.get_yticklabels()) == []
+    assert ax.get_xticklabels()[0].get_fontsize() > 5
+
+
 def test_names_with_room_stay_as_large_as_they_are():
     figure, axes = plt.subplots(2, 2, figsize=(4, 4))
     axes[0, 0].set_xticks(range(3), ["a", "b", "c"], fontsize=6)

@@ -835,6 +835,12 @@ def on_disk(adata, folder):
     return anndata.read_h5ad(folder / "cells.h5ad", backed="r")
 
 
+def dense_on_disk(adata, folder):
+    dense = adata.copy()
+    dense.X = adata.X.toarray()
+    return on_disk(dense, folder)
+
+
 def with_dask(adata, _folder):
     da = pytest.importorskip("dask.array")
     other = adata.copy()
@@ -842,7 +848,7 @@ def with_dask(adata, _folder):
     return other
 
 
-@pytest.mark.parametrize("form", [on_disk, with_dask])
+@pytest.mark.parametrize("form", [on_disk, dense_on_disk, with_dask])
 def test_data_that_stay_where_they_are_give_the_same(adata, fast, tmp_path, monkeypatch, form):
     monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 16)
     other = form(adata, tmp_path)
