@@ -16,6 +16,9 @@ from rivals._apart import ENVIRONMENT, REQUIREMENTS, python_of
 
 
 def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     venv.create(ENVIRONMENT, with_pip=True)
     subprocess.run([python_of(ENVIRONMENT), "-m", "pip", "install", "-r", REQUIREMENTS, *sys.argv[1:]], check=True)
 

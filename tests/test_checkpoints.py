@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from small import generator
 
 from scbignn import _checkpoints
-from scbignn._checkpoints import Keeper, below, prefixed
+from scbignn._checkpoints import Keeper, below, prefixed, remove_checkpoints
 from scbignn._training import Epoch
 
 
@@ -29,6 +29,20 @@ def test_parts_and_prefixes_are_inverse():
     assert below(flat, "a") == parts["a"]
     assert below(flat, "ab") == parts["ab"]
     assert below(flat, "b") == {}
+
+
+def test_files_of_some_parts_are_removed_and_the_others_kept(tmp_path):
+    for name in (
+        "scbignn-em.safetensors",
+        "scbignn-encoder-0.safetensors",
+        "scbignn-encoder-0.safetensors.part",
+        "a.txt",
+    ):
+        (tmp_path / name).touch()
+    remove_checkpoints(tmp_path, ["encoder-0", "encoder-1"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "scbignn-em.safetensors"]
+    remove_checkpoints(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_nothing_is_kept_without_a_path(tmp_path):

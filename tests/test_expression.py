@@ -3,7 +3,7 @@ import pytest
 import reference
 import scipy.sparse as sp
 
-from scbignn._expression import mean_and_variance
+from scbignn._expression import chunks, mean_and_variance, variance_within
 from scbignn.annotation import normalize, unit_rows
 
 
@@ -42,6 +42,30 @@ def test_mean_and_variance_equal_dense():
     mean, variance = mean_and_variance(sp.csr_matrix(x))
     np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-6)
     np.testing.assert_allclose(variance, x.astype(np.float64).var(0), rtol=1e-3, atol=1e-4)
+
+
+def test_sums_and_normalisation_in_parts_are_those_of_the_whole(monkeypatch):
+    x = sp.csr_matrix(counts(), dtype=np.float32)
+    whole = normalize(x, 1e4)
+    moments, lengths = mean_and_variance(whole), unit_rows(whole)
+    monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 7)
+    assert len(list(chunks(x))) > 2
+    assert (sp.vstack(list(chunks(x))) != x).nnz == 0
+    np.testing.assert_array_equal(normalize(x, 1e4).data, whole.data)
+    np.testing.assert_array_equal(unit_rows(whole).data, lengths.data)
+    for found, expected in zip(mean_and_variance(whole), moments, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_variance_within_groups_equals_dense(monkeypatch, rows):
+    monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", rows)
+    x = reference.normalize(counts(), 1e4).astype(np.float32)
+    group = np.arange(len(x)) % 3
+    found = variance_within(sp.csr_matrix(x), group, 3)
+    assert found.shape == (3, x.shape[1])
+    for number, variance in enumerate(found):
+        np.testing.assert_allclose(variance, x[group == number].astype(np.float64).var(0), rtol=1e-3, atol=1e-4)
 
 
 def test_a_constant_gene_has_no_variance():

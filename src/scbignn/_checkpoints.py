@@ -211,12 +211,13 @@ class Checkpoints:
         return found
 
 
-def remove_checkpoints(folder: Path | None) -> None:
-    """Remove the files that a finished run has kept, and the folder, if nothing else is in it."""
+def remove_checkpoints(folder: Path | None, names: Sequence[str] | None = None) -> None:
+    """Remove the files that a finished run has kept, all or those of some parts, and the folder, if nothing else is in it."""
     if folder is None or not folder.is_dir():
         return
     for path in _checkpoints_in(folder, "*"):
-        path.unlink(missing_ok=True)
+        if names is None or path.name.removeprefix(_PREFIX).split(".")[0] in names:
+            path.unlink(missing_ok=True)
     with suppress(OSError):  # others are in it, or another process was faster
         folder.rmdir()
 

@@ -52,8 +52,8 @@ class NormalizedRows:
 
 
 def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
-    """All rows, in order: a matrix in memory at once, another a few at a time."""
-    if sp.issparse(x):
+    """All rows, in order, a few at a time: sums over them are the same to the bit, wherever the matrix lies."""
+    if x.shape[0] <= CHUNK_ROWS and sp.issparse(x):
         yield x
         return
     for start in range(0, x.shape[0], CHUNK_ROWS):
@@ -98,9 +98,13 @@ def normalize(x: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     -------
     CSR float32, shape (N, M).
     """
-    total = np.asarray(x.astype(np.float64).sum(1)).ravel()  # a sum's dtype= would add in float32 and convert later
-    per_entry = np.repeat(target_sum / total, np.diff(x.indptr))
-    return sp.csr_matrix((np.log1p(x.data * per_entry).astype(np.float32), x.indices, x.indptr), shape=x.shape)
+    logs, done = np.empty(x.nnz, dtype=np.float32), 0
+    for part in chunks(x):
+        total = np.asarray(part.astype(np.float64).sum(1)).ravel()  # a sum's dtype= would add in float32
+        per_entry = np.repeat(target_sum / total, np.diff(part.indptr))
+        logs[done : done + part.nnz] = np.log1p(part.data * per_entry)
+        done += part.nnz
+    return sp.csr_matrix((logs, x.indices, x.indptr), shape=x.shape)
 
 
 def normalized(x: sp.csr_matrix | Rows, target_sum: float, *, unit: bool) -> sp.csr_matrix | NormalizedRows:
@@ -122,14 +126,16 @@ def mean_share(x: sp.csr_matrix | Rows) -> np.ndarray:
 
 def unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
     """Rows scaled to a Euclidean length of 1; CSR, of the same shape and type. A row of zeros stays."""
-    length = np.sqrt(np.asarray(x.multiply(x).sum(1)).ravel())
+    length = np.sqrt(np.concatenate([np.asarray(part.multiply(part).sum(1)).ravel() for part in chunks(x)]))
     scale = np.divide(1, length, out=np.ones_like(length), where=length > 0)
     return scale_rows(x, scale)
 
 
 def scale_rows(x: sp.csr_matrix, scale: np.ndarray) -> sp.csr_matrix:
     """Each row times its own factor, (n, M) and (n,); CSR, of the same shape and type."""
-    return sp.csr_matrix((x.data * np.repeat(scale, np.diff(x.indptr)).astype(x.dtype), x.indices, x.indptr), x.shape)
+    per_entry = np.repeat(scale.astype(x.dtype), np.diff(x.indptr))
+    per_entry *= x.data
+    return sp.csr_matrix((per_entry, x.indices, x.indptr), x.shape)
 
 
 def mean_and_variance(x: sp.csr_matrix | Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -141,3 +147,17 @@ def mean_and_variance(x: sp.csr_matrix | Rows) -> tuple[np.ndarray, np.ndarray]:
         square += np.asarray(part.multiply(part).sum(0)).ravel()
     mean = total / x.shape[0]
     return mean, np.maximum(square / x.shape[0] - mean**2, 0)
+
+
+def variance_within(x: sp.csr_matrix | Rows, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """Variance of each column over the rows of each group, (N,) codes; (G, M) float64. No group is empty."""
+    sums, done = np.zeros((2, n_groups, x.shape[1])), 0
+    for part in chunks(x):
+        own = group[done : done + part.shape[0]]
+        members = sp.csr_matrix((np.ones(len(own)), (own, np.arange(len(own)))), shape=(n_groups, len(own)))
+        part = part.astype(np.float64)
+        for total, power in zip(sums, (part, part.multiply(part)), strict=True):
+            total += (members @ power).toarray()
+        done += len(own)
+    mean, square = sums / np.bincount(group, minlength=n_groups)[:, None]
+    return np.maximum(square - mean**2, 0)

@@ -44,7 +44,7 @@ class Settings:
     notebooks and on terminals, and not where standard error goes to a file or a pipe."""
     memory_check: Literal["warn", "error", "off"] = "warn"
     """What to do, before work starts, where more memory is estimated to be needed than is available: log a warning, raise
-    a `MemoryError`, or nothing. A warning by default, for the estimate may be too high by half."""
+    a `MemoryError`, or nothing. A warning by default, for the estimate may be too high by two thirds."""
     data_folder: str | Path | None = None
     """Where `scbignn.datasets` keeps downloads; None: a folder in the user's cache."""
 

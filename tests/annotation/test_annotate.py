@@ -11,9 +11,10 @@ from scbignn import _expression
 from scbignn._expression import NormalizedRows
 from scbignn._settings import settings
 from scbignn.annotation import (
-    _anchor,
     _annotate,
+    _draws,
     _evidence,
+    _linear,
     _machines,
     annotate_cells,
     choose_target_sum,
@@ -213,7 +214,7 @@ def test_inner_products_of_labelled_cells_are_found_once_a_sum(monkeypatch, few_
     """Those of the sum that is chosen serve the machine on neighbourhoods, too; refits learn from all cells."""
     x, y = squashed()
     asked, found = [], _machines.inner_products
-    monkeypatch.setattr(_anchor, "_PRODUCTS_OF_VALUE", 10**6)
+    monkeypatch.setattr(_linear, "_PRODUCTS_OF_VALUE", 10**6)
     monkeypatch.setattr(_machines, "inner_products", lambda part: asked.append(part.shape[0]) or found(part))
     run(open_sum(anchor=True, few_labels=few_labels, anchor_refits=1), x, y)
     assert asked == [np.sum(y >= 0)] * 2 + [x.shape[0]] * (times - 2)
@@ -231,7 +232,7 @@ def test_only_labelled_cells_choose():
 def test_a_part_of_very_many_labelled_cells_chooses(monkeypatch):
     x, y = squashed()
     monkeypatch.setattr(_annotate, "TUNING_CELLS", np.sum(y >= 0) - 40)
-    monkeypatch.setattr(_anchor, "_KEPT_OF_LABEL", 5)
+    monkeypatch.setattr(_draws, "_KEPT_OF_LABEL", 5)
     config, anchor = choose_target_sum(x, y, 3, open_sum(), seed=0)
     assert config == open_sum(target_sum=1e3)
     assert abs(len(anchor.decisions) - (np.sum(y >= 0) - 40)) <= 3

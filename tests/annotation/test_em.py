@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import functools
 import math
@@ -751,6 +752,26 @@ def test_a_gene_level_that_is_known_takes_the_place_of_pretraining():
     np.testing.assert_array_equal(again.neighbors.indices, whole.neighbors.indices)
     assert {row["step"] for row in again.history} == {"M"}
     assert (again.p.argmax(1) == whole.p.argmax(1)).mean() > 0.8
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_with_a_gene_level_that_is_known_resumed_runs_end_with_the_same_bits(monkeypatch, tmp_path, stage):
+    x, y = labelled()
+    whole = run(tiny(n_rounds=0), data=(x, y))
+    path, options = tmp_path / "run.safetensors", {"gene_level": _em.GeneLevel(whole.gene_gnn, whole.h, whole.q)}
+    config = tiny(n_rounds=2, dropout=0.3)
+
+    def again(**more):
+        known = dataclasses.replace(whole, gene_gnn=copy.deepcopy(whole.gene_gnn))
+        options["gene_level"] = _em.GeneLevel(known.gene_gnn, known.h, known.q)
+        return run(config, data=(x, y), **options, **more)
+
+    expected = again()
+    with monkeypatch.context() as patch:
+        stop_at(patch, Keeper, "finish_stage", stage)
+        with pytest.raises(KeyboardInterrupt):
+            again(checkpoint=path)
+    assert same_run(expected, again(checkpoint=path))
 
 
 def test_q_before_em_does_not_see_unlabelled_cells():

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 from small import CPU, tiny
 
-from scbignn.annotation import Predictor, annotate_cells, model_of, normalize, unit_rows
+from scbignn.annotation import Predictor, _predict, annotate_cells, model_of, normalize, unit_rows
 from scbignn.annotation._cell_gnn import Cells
 from scbignn.annotation._predict import profiles
 from scbignn.graph import Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
@@ -138,6 +138,17 @@ def test_an_inductive_answer_does_not_depend_on_the_other_cells(config):
         np.testing.assert_allclose(found.p[0], together.p[7], atol=1e-5)
         np.testing.assert_allclose(found.q[0], together.q[7], atol=1e-5)
         np.testing.assert_allclose(found.h[0], together.h[7], atol=1e-4)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_neighbours_in_the_reference_are_searched_once(config, monkeypatch):
+    model, _ = trained(**config)
+    searched, search = [], _predict.reference_neighbors
+    monkeypatch.setattr(_predict, "reference_neighbors", lambda *of, **at: searched.append(of[2]) or search(*of, **at))
+    once = predictor(model)
+    once.inductive(counts(5, seed=3)[0])
+    assert len(searched) == 1
+    assert once.cell_gnn.sees_genes or once._genes(model.reference.x) is None
 
 
 def test_prediction_leaves_the_model_as_it_was():

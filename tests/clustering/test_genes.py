@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 from anndata import AnnData
@@ -21,6 +22,14 @@ def test_equals_scanpy(n_top):
     sc.pp.highly_variable_genes(adata, n_top_genes=n_top)
     found = dispersion_genes(x.mean(0), x.var(0, ddof=1), n_top)
     np.testing.assert_array_equal(found, np.flatnonzero(adata.var["highly_variable"]))
+
+
+def test_columns_of_a_table_may_be_read_only():
+    """As they are from pandas 3 on."""
+    x = normalised()
+    expected = dispersion_genes(x.mean(0), x.var(0, ddof=1), 40)
+    with pd.option_context("mode.copy_on_write", True):
+        np.testing.assert_array_equal(dispersion_genes(x.mean(0), x.var(0, ddof=1), 40), expected)
 
 
 def test_genes_that_do_not_vary_are_never_picked():

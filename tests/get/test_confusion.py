@@ -9,6 +9,14 @@ from sklearn.metrics import confusion_matrix
 from scbignn import get
 
 
+def test_columns_of_a_table_may_be_read_only():
+    """As they are from pandas 3 on."""
+    adata = run_of(5)
+    expected = get.confusion(adata, "truth", sort=True)
+    with pd.option_context("mode.copy_on_write", True):
+        pd.testing.assert_frame_equal(get.confusion(adata, "truth", sort=True), expected)
+
+
 def test_names_of_cells_may_occur_twice():
     adata = run_of(3)
     expected = get.confusion(adata, "truth")

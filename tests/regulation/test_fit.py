@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from scbignn.regulation import Config, expression_encoder, infer_links
+from scbignn.regulation import Config, _fit, expression_encoder, infer_links
 from scbignn.regulation._fit import _calibrate, _found_edges, _gain, _is_first, _precisions
 
 CONFIG = Config(members=("ridge",), n_folds=2, n_inner_folds=2, n_components=4, penalties=(10.0, np.inf))
@@ -104,6 +106,14 @@ def test_roc_curves_hold_the_area():
         assert np.trapezoid(curve, np.linspace(0, 1, 201)) == pytest.approx(roc_auc_score(y, values), abs=0.01)
         assert (np.diff(curve) >= 0).all()
     assert _found_edges(np.zeros(5, dtype=bool), np.arange(5)) == []
+
+
+@pytest.mark.parametrize(("split", "ratio"), [("edge", 1 / 3), ("tf", 1 / 3), ("both", 1 / 9)])
+def test_gains_are_tested_by_how_many_pairs_are_hidden_of_those_that_are_shown(monkeypatch, split, ratio):
+    asked, gain = [], _fit._gain
+    monkeypatch.setattr(_fit, "_gain", lambda *of: asked.append(of[-1]) or gain(*of))
+    infer(problem()[1], dataclasses.replace(CONFIG, n_folds=4), split)
+    assert asked == [pytest.approx(ratio)] * 2
 
 
 def test_gains_are_paired_and_strict():

@@ -80,6 +80,14 @@ def test_batches_are_folds(validated):
     assert get.cross_validation(validated).equals(get.cross_validation(validated.copy()))
 
 
+def test_batches_are_named_as_elsewhere_and_cells_without_a_label_need_none(adata):
+    unlabelled = (adata.obs["cell_type"] == "Unknown").to_numpy()
+    batch = pd.Series(np.arange(adata.n_obs) % 2 + 1.0, index=adata.obs_names)
+    adata.obs["batch"] = batch.where(~unlabelled | (np.arange(adata.n_obs) % 4 < 2))
+    scbignn.tl.cross_validate(adata, "cell_type", batch_key="batch", config=FAST)
+    assert list(adata.uns["scbignn_cv"]["folds"]["fold"]) == ["1", "2"]
+
+
 def test_a_labels_only_cell_is_not_held_out(adata):
     labels = adata.obs["cell_type"].astype(str)
     third = np.flatnonzero(labels == "type 2")
@@ -131,6 +139,7 @@ def test_two_lines_at_the_start_and_one_at_the_end(adata, caplog):
         ({"batch_key": "plate"}, KeyError, "no column 'plate'"),
         ({"batch_key": "same"}, ValueError, r"of one batch in adata.obs\['same'\].*n_splits=5"),
         ({"batch_key": "holes"}, ValueError, "30 labelled cells have no batch"),
+        ({"batch_key": "barcode"}, ValueError, "holds 30 different values on 30 cells: names or measurements"),
         ({"batch_key": "truth"}, ValueError, "would|left to learn|label"),
         ({"n_splits": 1}, ValueError, "n_splits=1 must be an integer of at least 2"),
         ({"n_splits": 2.5}, ValueError, "n_splits=2.5"),
@@ -148,6 +157,7 @@ def test_two_lines_at_the_start_and_one_at_the_end(adata, caplog):
 def test_errors_leave_everything_as_it_was(adata, contents, changes, error, message):
     adata.obs["taken_fold"], adata.obs["scbignn"] = 1.0, 1.0
     adata.obs["only"], adata.obs["same"], adata.obs["holes"] = "one", "one", np.nan
+    adata.obs["barcode"] = adata.obs_names
     before = contents(adata)
     if changes.get("batch_key") == "truth":
         adata.obs["truth"] = np.where(adata.obs["truth"] == "type 0", "x", "y")

@@ -3,6 +3,7 @@ import doctest
 import inspect
 import logging
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,6 +126,15 @@ def test_every_form_of_a_matrix_gives_the_same(adata, fast, form):
     other = adata.copy()
     other.X = form(adata.X)
     assert_same_model(*(scbignn.tl.fit(each, "cell_type", config=fast) for each in (adata, other)))
+
+
+def test_data_in_a_file_have_the_same_hash(adata, fast, tmp_path, monkeypatch):
+    monkeypatch.setattr("scbignn._expression.CHUNK_ROWS", 16)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    one, other = (scbignn.tl.fit(each, "cell_type", config=fast) for each in (adata, backed))
+    backed.file.close()
+    assert one.about["data"] == other.about["data"]
 
 
 def test_a_layer_gives_the_same_as_x(adata, fast):

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from anndata import AnnData
 
 import scbignn
 from scbignn import get, pl, tl
+from scbignn._checkpoints import Keeper
 from scbignn.regulation import Config
 
 FAST = Config(
@@ -207,6 +209,14 @@ def test_a_transformer_learns_from_the_cells_and_goes_on_from_a_checkpoint(data,
     again = tl.infer_grn(adata, network, checkpoint_dir=folder, **arguments)
     assert not folder.exists()
     np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())
+
+
+def test_what_another_run_keeps_in_the_folder_stays(data, tmp_path):
+    adata, network = data
+    kept = Keeper(tmp_path / "scbignn-em.safetensors", {"seed": 0}, torch.Generator())
+    kept.finish_stage({"a": torch.ones(2)}, [])
+    tl.infer_grn(adata, network, config=RIDGE, checkpoint_dir=tmp_path, copy=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["scbignn-em.safetensors"]
 
 
 def test_every_way_of_pooling_runs(data):

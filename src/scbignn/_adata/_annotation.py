@@ -175,7 +175,7 @@ def _cell_slots(
     per_cell = {
         keys.key: pd.Categorical.from_codes(label, categories=categories),
         keys.confidence: p.max(1),
-        keys.entropy: _entropy(p) / np.float32(np.log2(p.shape[1])),
+        keys.entropy: np.clip(_entropy(p) / np.float32(np.log2(p.shape[1])), 0, 1),
         keys.disagreement: _jensen_shannon(p, q),
         keys.novelty: found.novelty,
     }

@@ -113,14 +113,7 @@ def read_batches(adata: AnnData, batch_key: str | None, labels: Labels | None = 
             f'{where} = {where}.astype(object).fillna("missing").'
         )
         raise ValueError(msg)
-    strings = column.astype(object).map(label_text).to_numpy()
-    names = natsorted(set(strings))
-    if len(names) > max(10, len(strings) / 2):
-        msg = (
-            f"adata.obs[{batch_key!r}] holds {len(names)} different values on {len(strings)} cells: names or measurements "
-            "rather than batches. Pass the column that holds batches as batch_key."
-        )
-        raise ValueError(msg)
+    strings, names = batch_names(column, batch_key, np.ones(len(column), dtype=bool))
     if len(names) == 1:
         logger.warning("all cells are of one batch in obs[%r], %r: batch_key changes nothing", batch_key, names[0])
         return None
@@ -128,6 +121,25 @@ def read_batches(adata: AnnData, batch_key: str | None, labels: Labels | None = 
     if labels is not None:
         _warn_of_labels_in_one_batch(codes, labels)
     return Batches(codes, names)
+
+
+def batch_names(column: pd.Series, batch_key: str, used: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Batches as strings, and in natural order the names of those that the used cells, (n,) bool, are of.
+
+    Raises
+    ------
+    ValueError
+        The column holds no batches.
+    """
+    strings = column.astype(object).map(label_text).to_numpy(dtype=object)
+    names = natsorted(set(strings[used]))
+    if len(names) > max(10, used.sum() / 2):
+        msg = (
+            f"adata.obs[{batch_key!r}] holds {len(names)} different values on {used.sum()} cells: names or measurements "
+            "rather than batches. Pass the column that holds batches as batch_key."
+        )
+        raise ValueError(msg)
+    return strings, names
 
 
 def _warn_of_labels_in_one_batch(batches: np.ndarray, labels: Labels) -> None:

@@ -126,18 +126,18 @@ def annotate_cells(
         genes = choose_genes(expression, y, config, batches)
         ranks.check_alike(target_sum=config.target_sum, genes=genes)
         if config.has_components:
-            gene = anchor
-            if anchor is not None and len(anchor.decisions) == np.sum(y >= 0):
-                gene = anchor.of_all(expression, y)
-            elif anchor is not None:  # of a part of the labelled cells, which has shown what penalty is good
-                gene = fit_anchor(expression, y, n_labels, penalties=(anchor.penalty,), seed=seed)
             gathering = {"device": device, "seed": seed, "transformer": transformer, "batches": batches}
-            gathering |= {"gene": gene, "progress": bar}
-            gathered = kept.arrays(
-                "evidence", lambda: gather_evidence(expression, y, n_labels, config, **gathering).arrays()
-            )
-            evidence = Evidence.of(gathered)
-            del anchor, gene, gathering  # and with them inner products
+
+            def gathered() -> dict[str, np.ndarray]:
+                gene = anchor
+                if anchor is not None and len(anchor.decisions) == np.sum(y >= 0):
+                    gene = anchor.of_all(expression, y)
+                elif anchor is not None:  # of a part of the labelled cells, which has shown what penalty is good
+                    gene = fit_anchor(expression, y, n_labels, penalties=(anchor.penalty,), seed=seed)
+                return gather_evidence(expression, y, n_labels, config, gene=gene, progress=bar, **gathering).arrays()
+
+            evidence = Evidence.of(kept.arrays("evidence", gathered))
+            del anchor  # and with it inner products
     config = with_source_of_labels(config, evidence, y, n_labels)
     panel = columns(expression, genes)
     found = fit(

@@ -17,8 +17,8 @@ from ._config import Config
 class Cells(NamedTuple):
     """What is known of N cells before p trains."""
 
-    x: SparseProduct
-    """Expression of the panel, (N, T)."""
+    x: SparseProduct | None
+    """Expression of the panel, (N, T); None where p does not see genes."""
     gene_mean: Tensor | None = None
     """(T,) its mean, and below its standard deviation: what a new network is started with."""
     gene_std: Tensor | None = None

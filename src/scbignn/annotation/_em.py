@@ -136,7 +136,8 @@ class EM:
         self.unlabelled_cells = np.setdiff1d(np.arange(len(y)), self.train_cells)
         gene_mean, gene_variance = (torch.tensor(part, device=device) for part in mean_and_variance(x))
         self.x = x
-        self.cells = Cells(SparseProduct(x, device), gene_mean.float(), gene_variance.sqrt().float())
+        genes = SparseProduct(x, device) if config.cell_input == "genes" else None
+        self.cells = Cells(genes, gene_mean.float(), gene_variance.sqrt().float())
         self.decisions = self.points = self.known_neighbors = self.features_center = self.features_scale = None
         if evidence is not None:
             self._see(evidence)
@@ -351,8 +352,7 @@ class EM:
         places = self._tensor(numbers)
         parts = (None if part is None else part[places] for part in (self.cells.features, self.cells.decisions))
         features, decisions = parts
-        sees_genes = self.config.cell_input == "genes"
-        x = SparseProduct(self.x[numbers], self.device) if sees_genes else self.cells.x
+        x = None if self.cells.x is None else SparseProduct(self.x[numbers], self.device)
         known = self.known.new_zeros(len(numbers), self.n_labels)
         at = self._tensor(np.searchsorted(numbers, train_cells))
         known[at] = self.known[self._tensor(train_cells)]
@@ -464,6 +464,8 @@ class EM:
             return
         self.gene_gnn.load_state_dict(below(tensors, "gene_gnn"))
         self.history, self.guesses = list(history), below(tensors, "guesses")
+        if history and history[-1]["step"] == "E":
+            self.gene_level_is_known = False
         beliefs = below(tensors, "beliefs")
         if beliefs:
             self.p, self.q, self.h = (beliefs[name].to(self.device) for name in "pqh")

@@ -106,7 +106,8 @@ def label_tree_from_columns(columns: Sequence[Sequence[object]]) -> LabelTree:
         pairs.append(pd.DataFrame({"label": fine, "parent": above[known]}))
         above[known] = fine
     counts = pd.concat(pairs).value_counts(["label", "parent"], sort=False, dropna=False).reset_index()
-    counts["parent"] = counts["parent"].where(counts["parent"].notna(), None)
+    parents = counts["parent"].astype(object)
+    counts["parent"] = parents.where(parents.notna(), None)
     counts = counts[counts["label"] != counts["parent"]]
     # A label at the top in some cells and below another in others: the latter says where it belongs.
     placed = set(counts.loc[counts["parent"].notna(), "label"])

@@ -57,7 +57,7 @@ class Model:
     mean_total: float
     reference: Reference
     importance: Importance
-    """Of the genes of the panel; a model of version 0.1 knows only the attention they receive."""
+    """Of the genes of the panel; a model of an early version knows only the attention they receive."""
     homophily: Homophily
     """Of the graph among the reference."""
     history: list[dict[str, Any]]

@@ -63,7 +63,7 @@ def parts_of(model: Model) -> Parts:
 
 
 def fields_of(tensors: dict[str, Tensor], about: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`parts_of`: the fields of a model by name, also of one that version 0.1 wrote."""
+    """The inverse of :func:`parts_of`: the fields of a model by name, also of one that an early version wrote."""
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
     views = None
     if "views.loadings" in arrays:
@@ -83,7 +83,7 @@ def fields_of(tensors: dict[str, Tensor], about: dict[str, Any]) -> dict[str, An
         raw_per_label=arrays["homophily.raw_per_label"],
     )
     importance = Importance(*(arrays.get(f"importance.{name}") for name in Importance._fields))
-    if "importance" in arrays:  # version 0.1
+    if "importance" in arrays:  # of an early version
         importance = importance._replace(received=arrays["importance"])
     return {
         "genes": np.asarray(about["genes"], dtype=str),

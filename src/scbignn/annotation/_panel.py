@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from .._expression import Rows, mean_and_variance
+from .._expression import Rows, mean_and_variance, variance_within
 
 
 def top_variance_genes(x: sp.csr_matrix | Rows, n_top: int, batches: np.ndarray | None = None) -> np.ndarray:
@@ -17,8 +17,7 @@ def top_variance_genes(x: sp.csr_matrix | Rows, n_top: int, batches: np.ndarray 
     mean, variance = mean_and_variance(x)
     if batches is not None:
         codes, n_cells = np.unique(batches, return_counts=True)
-        within = np.stack([mean_and_variance(x[batches == batch])[1] for batch in codes])
-        variance = np.average(within, axis=0, weights=n_cells)
+        variance = np.average(variance_within(x, np.searchsorted(codes, batches), len(codes)), axis=0, weights=n_cells)
     ranked = np.argsort(-variance, kind="stable")
     return np.sort(ranked[mean[ranked] > 0][:n_top])
 

@@ -127,22 +127,24 @@ class Predictor:
             Expression on a linear scale, CSR, shape (n, M), the genes those of the model, no empty row.
         """
         config, alone = self.model.config, self._alone(x)
-        features = decisions = novelty = None
+        features = decisions = novelty = near = None
         if self.model.views is not None:
-            cell_decisions = self._cell_decisions(alone)
+            near = self._nearest_by_points(alone)
+            cell_decisions = self._cell_decisions(alone, near)
             features = self._tensor(self.model.features(alone.scores, alone.gene_decisions, cell_decisions))
             decisions = self._tensor(cell_decisions) if config.anchor else None
             novelty = self._novelty(alone, cell_decisions)
         from_h = config.graph_from == "h"
         points, others = (alone.h, self.model.reference.h) if from_h else (alone.points, self._reference_points)
-        near = self._nearest_of_reference(points, others, config.n_neighbors)
-        near = torch.from_numpy(near.indices).to(self.device)
+        if near is None or not self._searches_once:
+            near = self._nearest_of_reference(points, others, config.n_neighbors)
+        near = torch.from_numpy(near.first(config.n_neighbors).indices).to(self.device)
 
         def mean(others: Tensor, own: Tensor) -> Tensor:
             return (others[near].sum(1) + config.self_loops * own) / (near.shape[1] + config.self_loops)
 
         means = [partial(mean, others) for others in self._reference_messages]
-        cells = Cells(SparseProduct(alone.x, self.device), features=features, decisions=decisions)
+        cells = Cells(self._genes(alone.x), features=features, decisions=decisions)
         unknown = torch.zeros(x.shape[0], len(self.model.labels), device=self.device) if config.mask_labels else None
         states = self.cell_gnn.states(cells, self._tensor(alone.h), means, unknown)
         p = self.cell_gnn.logits(states, decisions).softmax(1).cpu().numpy()
@@ -173,7 +175,7 @@ class Predictor:
             scores = np.vstack([reference.scores, alone.scores])
             gene = np.vstack([reference.gene_decisions, alone.gene_decisions])
             points = np.vstack([self._reference_points, alone.points])
-            where = {"device": self.device, "transformer": transformer}
+            where = {"device": self.device, "seed": seed, "transformer": transformer}
             neighbors = cell_neighbors(points, self._n_averaged, model.config, batches, **where)
             mean_scores = (mean_with_self(neighbors) @ scores)[n_reference:]
             own = model.views.cell_level(alone.profiles, mean_scores)
@@ -218,9 +220,14 @@ class Predictor:
         q = self.gene_gnn.logits(h, offset).softmax(1)
         return _Alone(seen, panel, h.cpu().numpy(), q.cpu().numpy(), scores, gene_decisions, points)
 
-    def _cell_decisions(self, alone: _Alone) -> np.ndarray:
+    def _nearest_by_points(self, alone: _Alone) -> Neighbors:
+        """As many as are averaged; or as the graph of p has, if these are more and the same."""
+        k = max(self._n_averaged, self.model.config.n_neighbors if self._searches_once else 0)
+        return self._nearest_of_reference(alone.points, self._reference_points, k)
+
+    def _cell_decisions(self, alone: _Alone, near: Neighbors) -> np.ndarray:
         """Of the machine on [x, A s], where a neighbourhood is the cell and its nearest of the reference."""
-        near = self._nearest_of_reference(alone.points, self._reference_points, self._n_averaged).indices
+        near = near.first(self._n_averaged).indices
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
@@ -246,11 +253,22 @@ class Predictor:
             queries, points, k, self.model.config, self.model.reference.batches, device=self.device
         )
 
+    def _genes(self, x: sp.csr_matrix) -> SparseProduct | None:
+        """Expression as p sees it, if it does."""
+        return SparseProduct(x, self.device) if self.model.config.cell_input == "genes" else None
+
     def _with_query(self, n_cells: int) -> np.ndarray:
         """Batch codes of the reference, in which it is one where none are known, and of the query, one more."""
         reference = self.model.reference
         batches = np.zeros(len(reference.y), dtype=np.int64) if reference.batches is None else reference.batches
         return np.concatenate([batches, np.full(n_cells, batches.max() + 1)])
+
+    @property
+    def _searches_once(self) -> bool:
+        """Whether the neighbours that are averaged and those of the graph of p are the first of the same."""
+        config = self.model.config
+        is_balanced = config.balanced_graph and self.model.reference.batches is not None
+        return config.graph_from != "h" and not is_balanced
 
     @property
     def _n_averaged(self) -> int:
@@ -268,7 +286,7 @@ class Predictor:
         if self.model.views is not None:
             parts = reference.scores, reference.gene_decisions, reference.cell_decisions
             features = self._tensor(self.model.features(*parts))
-        cells = Cells(SparseProduct(reference.x, self.device), features=features)
+        cells = Cells(self._genes(reference.x), features=features)
         mean = neighbor_mean(cell_graph(reference.neighbors, self.model.config), self.engine, self.device)
         means = [mean] * len(network.layers)
         states = network.states(cells, self._tensor(reference.h), means, self.model.known(self.device))

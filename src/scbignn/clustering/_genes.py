@@ -32,7 +32,7 @@ def dispersion_genes(mean: np.ndarray, variance: np.ndarray, n_top: int) -> np.n
     within = pd.Series(dispersion).groupby(bins, observed=True)
     center, spread = within.transform("mean"), within.transform("std")
     alone = spread.isna()  # a bin with one gene, which then scores 1
-    score = ((dispersion - center.where(~alone, 0)) / spread.where(~alone, center)).to_numpy()
+    score = ((dispersion - center.where(~alone, 0)) / spread.where(~alone, center)).to_numpy(copy=True)
     score[~np.isfinite(score)] = -np.inf
     score[~varies] = -np.inf
     ranked = np.argsort(-score, kind="stable")[: min(n_top, int(varies.sum()))]

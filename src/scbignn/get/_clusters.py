@@ -21,7 +21,8 @@ def clusters(adata: AnnData, *, key: str = "bgformer") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With the columns `cluster` (str), `n_cells`, `share` of all cells, mean `confidence`, and `stability`, the mean
+        With the columns `cluster` (str), `n_cells`, `share` of all cells, mean `confidence`; where labels were given
+        `label`, that of its labelled cells or ""; and `stability`, the mean
         Jaccard index with the most similar cluster of a clustering of half of the cells, where it was measured. Below 0.6 a
         cluster is as good as not found again; above 0.85 it is there whatever cells are drawn (Hennig 2007).
 

@@ -77,7 +77,7 @@ def _confused_together(square: pd.DataFrame) -> list[str]:
     rest = [name for name in square.index if name not in set(used)]
     if len(used) < 3:
         return [*used, *rest]
-    share = square.loc[used, used].to_numpy(dtype=float)
+    share = square.loc[used, used].to_numpy(dtype=float, copy=True)
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
     distance = 1 - (share + share.T) / 2
     np.fill_diagonal(distance, 0)

@@ -145,7 +145,8 @@ def infer_links(
                 history += [{"repeat": repeat, "fold": number, **row} for row in found.history]
             probabilities.append(_calibrate(logits, known, fold, tfs))
     metrics = {name: _mean([record[name] for record in records]) for name in SCORERS}
-    ratio = 1 / (config.n_folds - 1)
+    per_side = 1 / (config.n_folds - 1)
+    ratio = per_side**2 if split == "both" else per_side
     gain = _gain(records, "model", "baseline", ratio)
     expression_gain = _gain(records, "ridge", "network", ratio)
     verdict = _verdict(metrics, gain, expression_gain)

@@ -190,12 +190,12 @@ def annotate(
     KeyError
         `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError
-        `adata` is no AnnData or `reference` not in memory, or `config`, `transformer` or `unlabeled_category` is of a
+        `adata` or `reference` is no AnnData, or `config`, `transformer` or `unlabeled_category` is of a
         wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix
         holds NaN, infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few
-        genes of the reference are there, the transformer does not find enough neighbours, or the program was not
+        genes of the reference are there, `reference` is backed by a file, the transformer does not find enough neighbours, or the program was not
         started as `devices` and `num_nodes` say. The message says what was found and what mends it.
 
     Examples

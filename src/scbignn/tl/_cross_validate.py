@@ -12,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from natsort import natsorted
 
 from .._adata import Slot, label_colors, write_slots
-from .._check import Labels, batch_column, check_anndata, check_free, check_writable, some
+from .._check import Labels, batch_column, batch_names, check_anndata, check_free, check_writable, some
 from .._checkpoints import remove_checkpoints
 from .._keys import CrossValidationKeys
 from .._training import progress_bar
@@ -196,8 +195,7 @@ def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarra
             "remove them."
         )
         raise ValueError(msg)
-    batches = column.astype(str).to_numpy()
-    names = natsorted(set(batches[known]))
+    batches, names = batch_names(column, batch_key, known)
     if len(names) < 2:
         msg = f"all labelled cells are of one batch in adata.obs[{batch_key!r}]. Use n_splits=5 instead of batch_key."
         raise ValueError(msg)

@@ -187,7 +187,7 @@ def infer_grn(
     }
     slots, about = [], []
     for number, (key, group) in enumerate(zip(keys, groups, strict=True)):
-        own, file = x[group.cells], Checkpoints(folder, {}).file(f"encoder-{number}")
+        own, file = x[group.cells], Checkpoints(folder, {}).file(_kept(number))
         found = infer_links(
             own,
             known.known,
@@ -216,10 +216,15 @@ def infer_grn(
     if groupby is not None:
         slots += grn_index_slots(key_added, groupby, keys, about)
     write_slots(target, stale_grn_slots(adata, key_added, keys) + slots)
-    remove_checkpoints(folder)
+    remove_checkpoints(folder, [_kept(number) for number in range(len(groups))])
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("infer_grn: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
+
+
+def _kept(group: int) -> str:
+    """The name below which the encoder of a group is kept."""
+    return f"encoder-{group}"
 
 
 def _checked_config(config: Config | None) -> Config:
