@@ -82,6 +82,13 @@ def test_nothing_is_overwritten_unasked(folder):
     assert contents(folder) == before
 
 
+def test_a_folder_without_a_model_is_never_said_to_be_overwritten(tmp_path):
+    (tmp_path / "model").mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=r"model is no saved model\. Name another folder\.$"):
+            write_parts(tmp_path / "model", KIND, parts(), overwrite=overwrite)
+
+
 def test_a_model_is_overwritten_when_asked(folder):
     (folder / "notes.txt").write_text("goes too")
     write_parts(folder, KIND, parts(2.0), overwrite=True)

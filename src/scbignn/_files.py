@@ -39,9 +39,10 @@ def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -
         `path` is none.
     """
     path = _folder(path)
-    if path.exists() and not (overwrite and (path / _ABOUT).is_file()):
-        what = "is no saved model" if overwrite else "exists"
-        mend = "Name another folder" if overwrite else "Name another folder, or pass overwrite=True"
+    is_model = (path / _ABOUT).is_file()
+    if path.exists() and not (overwrite and is_model):
+        what = "exists" if is_model else "is no saved model"
+        mend = "Name another folder, or pass overwrite=True" if is_model else "Name another folder"
         msg = f"{path} {what}. {mend}."
         raise FileExistsError(msg)
     try:

@@ -40,8 +40,9 @@ def test_the_measure_defaults_to_the_papers(validated):
 def test_errors(validated):
     with pytest.raises(ValueError, match=r"by='weight' is unknown"):
         get.importance_stability(validated, by="weight")
-    with pytest.raises(ValueError, match=r"n_top=0 must be 1 or more"):
-        get.importance_stability(validated, n_top=0)
+    for n_top in (0, "3", True):
+        with pytest.raises(ValueError, match=f"n_top={n_top!r} must be a whole number, 1 or more"):
+            get.importance_stability(validated, n_top=n_top)
     with pytest.raises(TypeError, match=r"runs is of type list"):
         get.importance_stability([1, 2])
     with pytest.raises(ValueError, match=r"runs has 1 column"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal
 
 import pandas as pd
@@ -76,8 +77,8 @@ def importance_stability(
     if by not in _TABLES:
         msg = f'by={by!r} is unknown. Use by="attention" or by="attribution".'
         raise ValueError(msg)
-    if n_top < 1:
-        msg = f"n_top={n_top!r} must be 1 or more. Use for example {N_TOP}."
+    if isinstance(n_top, bool) or not isinstance(n_top, Integral) or n_top < 1:
+        msg = f"n_top={n_top!r} must be a whole number, 1 or more. Use for example {N_TOP}."
         raise ValueError(msg)
     if isinstance(runs, AnnData):
         runs = cross_validation(runs, key=key, table=_TABLES[by])
