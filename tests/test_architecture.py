@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 WINGS = {"annotation", "clustering", "regulation"}
 FLOORS = {
     "_agreement": 0,
+    "_fields": 0,
     "_files": 0,
     "_h5ad": 0,
     "_hub": 1,

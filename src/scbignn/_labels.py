@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from matplotlib.colors import is_color_like, to_hex
 
+#: Of cells that are like no label, or of none.
+UNKNOWN_COLOR = "#bbbbbb"
+
 
 def label_text(value: object) -> str:
     """A label as a string; 1.0 is "1", since a missing value turns whole numbers into floats."""

@@ -15,7 +15,7 @@ from anndata import AnnData
 from .._check import Expression, Labels
 from .._genes import GeneMatch
 from .._keys import UNKNOWN, AnnotationKeys, column_names
-from .._labels import label_text, palette_texts
+from .._labels import UNKNOWN_COLOR, label_text, palette_texts
 from ..annotation import (
     Annotation,
     Edges,
@@ -30,9 +30,6 @@ from ..annotation import (
 )
 from ..graph import Neighbors, connectivities
 from ._slots import Slot, gene_overlap_record
-
-#: Grey, for cells that are like no label.
-_UNKNOWN_COLOR = "#bbbbbb"
 
 
 def annotation_slots(
@@ -162,7 +159,7 @@ def _trust_tables(trust: Trust | None, rejection: Rejection | None, names: list[
 def _with_unknown(colors: list[str] | None, rejection: Rejection | None) -> list[str] | None:
     if colors is None:
         return None
-    return [*colors] if rejection is None else [*colors, _UNKNOWN_COLOR]
+    return [*colors] if rejection is None else [*colors, UNKNOWN_COLOR]
 
 
 def _cell_slots(

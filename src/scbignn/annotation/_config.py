@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+
+from .._fields import fields_for_json, is_count, is_number
 
 
 @dataclass(frozen=True)
@@ -185,23 +185,23 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+            self._require(name, is_count(getattr(self, name), 1), "an integer >= 1")
         for name in ("n_layers", "n_rounds", "min_count", "anchor_refits", "few_labels", "very_few_labels"):
-            self._require(name, _is_count(getattr(self, name), 0), "an integer >= 0")
+            self._require(name, is_count(getattr(self, name), 0), "an integer >= 0")
         folds = self.cross_fit_folds
-        self._require("cross_fit_folds", _is_count(folds, 0) and folds != 1, "0 or an integer >= 2")
+        self._require("cross_fit_folds", is_count(folds, 0) and folds != 1, "0 or an integer >= 2")
         self._require(
             "target_sum", self.target_sum is None or _is_positive(self.target_sum), "None or a number above 0"
         )
         pool = self.pool_size
-        self._require("pool_size", pool is None or _is_count(pool, 2), "None or an integer >= 2")
+        self._require("pool_size", pool is None or is_count(pool, 2), "None or an integer >= 2")
         for name in ("gene_learning_rate", "e_step_learning_rate", "cell_learning_rate", "patience"):
             self._require(name, _is_positive(getattr(self, name)), "a number above 0")
         for name in ("beta", "gene_weight_decay", "cell_weight_decay", "confidence_power"):
-            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
+            self._require(name, is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("dropout", "gene_dropout", "validation_fraction", "mask_labels", "label_smoothing"):
             self._require(
-                name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
+                name, is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
             )
         for name in (field.name for field in dataclasses.fields(self) if field.type == "bool"):
             self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
@@ -224,20 +224,11 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for JSON."""
-        fields = dataclasses.asdict(self)
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in fields.items()}
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return fields_for_json(self)
 
 
 def _is_positive(value: object) -> bool:
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
 _COUNTS = (

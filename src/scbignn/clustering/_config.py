@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+
+from .._fields import fields_for_json, is_count, is_number
 
 
 @dataclass(frozen=True)
@@ -107,23 +107,23 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
-        self._require("n_top_genes", _is_count(self.n_top_genes, 2), "an integer >= 2")
+            self._require(name, is_count(getattr(self, name), 1), "an integer >= 1")
+        self._require("n_top_genes", is_count(self.n_top_genes, 2), "an integer >= 2")
         tokens = self.n_tokens
-        self._require("n_tokens", tokens is None or _is_count(tokens, 2), "None or an integer >= 2")
-        self._require("warm_up_epochs", _is_count(self.warm_up_epochs, 0), "an integer >= 0")
+        self._require("n_tokens", tokens is None or is_count(tokens, 2), "None or an integer >= 2")
+        self._require("warm_up_epochs", is_count(self.warm_up_epochs, 0), "an integer >= 0")
         partitions, resamples = self.n_partitions, self.n_resamples
-        self._require("n_partitions", partitions is None or _is_count(partitions, 1), "None or an integer >= 1")
-        self._require("n_resamples", resamples is None or _is_count(resamples, 0), "None or an integer >= 0")
-        self._require("max_clusters", _is_count(self.max_clusters, 2), "an integer >= 2")
+        self._require("n_partitions", partitions is None or is_count(partitions, 1), "None or an integer >= 1")
+        self._require("n_resamples", resamples is None or is_count(resamples, 0), "None or an integer >= 0")
+        self._require("max_clusters", is_count(self.max_clusters, 2), "an integer >= 2")
         self._require("batch_size", self.batch_size >= 2, "an integer >= 2: one cell has no variance")
         for name in ("clip", "learning_rate"):
-            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+            self._require(name, is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
         for name in _WEIGHTS:
-            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
+            self._require(name, is_number(getattr(self, name)) and getattr(self, name) >= 0, "a number of at least 0")
         for name in ("dropout", "tolerance"):
             self._require(
-                name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
+                name, is_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, "a number within [0, 1)"
             )
         for name in (field.name for field in dataclasses.fields(self) if field.type == "bool"):
             self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
@@ -151,16 +151,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for JSON."""
-        fields = dataclasses.asdict(self)
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in fields.items()}
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return fields_for_json(self)
 
 
 _COUNTS = (

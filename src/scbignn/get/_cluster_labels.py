@@ -6,8 +6,9 @@ import pandas as pd
 from anndata import AnnData
 
 from .._keys import ClusterKeys, clustering_run
+from .._labels import UNKNOWN_COLOR
 from ._columns import labels_of
-from ._label_colors import UNKNOWN_COLOR, label_colors
+from ._label_colors import label_colors
 
 
 def cluster_labels(adata: AnnData, key: str) -> pd.Series:

@@ -6,12 +6,11 @@ import pandas as pd
 from anndata import AnnData
 
 from .._keys import UNKNOWN
-from .._labels import palette_texts
+from .._labels import UNKNOWN_COLOR, palette_texts
 from ._columns import labels_of
 
 #: Okabe and Ito's colours, told apart also without colour vision; the yellow, pale on paper, comes last.
 _FEW = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-UNKNOWN_COLOR = "#bbbbbb"
 
 
 def label_colors(adata: AnnData, column: str, *, like: str | None = None) -> pd.Series:

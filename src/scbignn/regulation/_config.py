@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
+
+from .._fields import fields_for_json, is_count, is_number
 
 #: The parts that can be averaged.
 MEMBERS = ("ridge", "slopes", "trees", "gnn")
@@ -111,7 +112,7 @@ class Config:
             "encoder_heads",
             "encoder_epochs",
         ):
-            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+            self._require(name, is_count(getattr(self, name), 1), "an integer >= 1")
         self._require("layer", self.layer in LAYERS, f"one of {', '.join(map(repr, LAYERS))}")
         self._require(
             "width",
@@ -120,17 +121,15 @@ class Config:
         )
         self._require("pooling", self.pooling in POOLINGS, f"one of {', '.join(map(repr, POOLINGS))}")
         for name in ("n_components", "max_cells", "n_trees", "min_leaf", "n_layers", "n_epochs", "n_repeats"):
-            self._require(name, _is_count(getattr(self, name), 1), "an integer >= 1")
+            self._require(name, is_count(getattr(self, name), 1), "an integer >= 1")
         for name in ("n_folds", "n_inner_folds", "max_leaves", "width", "encoder_width", "encoder_context"):
-            self._require(name, _is_count(getattr(self, name), 2), "an integer >= 2")
+            self._require(name, is_count(getattr(self, name), 2), "an integer >= 2")
         for name in ("learning_rate", "tree_learning_rate", "encoder_learning_rate", "temperature"):
-            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+            self._require(name, is_number(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        self._require("weight_decay", is_number(self.weight_decay) and self.weight_decay >= 0, "a number of at least 0")
+        self._require("dropout", is_number(self.dropout) and 0 <= self.dropout < 1, "a number within [0, 1)")
         self._require(
-            "weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "a number of at least 0"
-        )
-        self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "a number within [0, 1)")
-        self._require(
-            "hidden_share", _is_number(self.hidden_share) and 0 < self.hidden_share < 1, "a number within (0, 1)"
+            "hidden_share", is_number(self.hidden_share) and 0 < self.hidden_share < 1, "a number within (0, 1)"
         )
         self._require(
             "encoder_width",
@@ -160,16 +159,4 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, ready for files."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value.item() if isinstance(value, np.generic) else value
-            for name, value in fields.items()
-        }
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return fields_for_json(self)
