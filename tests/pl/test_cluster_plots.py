@@ -116,6 +116,7 @@ def test_names_below_the_anchors_of_many_clusters_do_not_meet(n_clusters, width,
     adata = AnnData(np.ones((120, 1), dtype=np.float32), obs=obs.rename(columns={"cluster": "bgformer"}))
     clusters = pd.DataFrame({"n_cells": 1}, index=names)
     adata.uns["bgformer"] = {"clusters": clusters, "anchors": {}}
+    adata.obsm["bgformer_proba"] = np.eye(n_clusters)[obs["cluster"].cat.codes]
     monkeypatch.setattr("scbignn.pl._cluster_anchors.anchor_table", lambda *_: obs)
     ax = None if width is None else plt.subplots(figsize=(width, 2.4), layout="constrained")[1]
     ax = pl.cluster_anchors(adata, ax=ax)

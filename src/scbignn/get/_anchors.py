@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .._keys import ClusterKeys, clustering_run
-from ._cluster_labels import cluster_labels
+from ._cluster_names import cluster_names
 from ._columns import labels_of
 from ._matrix import chunks, matrix_of
 
@@ -41,7 +41,7 @@ def anchors(
     AnnData
         Anchors x genes. `X` (float32, dense) is the mean of the cells that are joined to an anchor, by their weights.
         `obs`: `size`, the cells' weights on it, summed, which come to the number of cells over all anchors; `cluster`,
-        the one of largest membership; with `labels_key` also `label`, the one of largest weight, missing where no cell
+        the one of largest membership, as it is called in ``adata.obs[key]``; with `labels_key` also `label`, the one of largest weight, missing where no cell
         of the anchor has one, and its share, `purity`. `obsm["X_anchor"]`: where it lies among components. `var` is that of `adata`.
 
     Raises
@@ -49,7 +49,7 @@ def anchors(
     KeyError
         `adata` holds no such run, or has no such layer or column.
     ValueError
-        There is no such set or no `X`, or the clusters of ``adata.obs[key]`` are not those of the run.
+        There is no such set, or no `X`.
     """
     table = anchor_table(adata, key, anchor_set)
     matrix = matrix_of(adata, layer)
@@ -76,13 +76,12 @@ def anchors(
 
 def anchor_table(adata: AnnData, key: str, anchor_set: int) -> pd.DataFrame:
     """`size` and `cluster` of the anchors of one set; for the arguments and errors of :func:`anchors`."""
-    names = cluster_labels(adata, key).cat.categories
+    names = cluster_names(adata, key)
     own = _own(adata, key, anchor_set)
     size = np.asarray(_weights(adata, key, anchor_set).sum(1, dtype=np.float64)).ravel()
     cluster = np.asarray(clustering_run(adata.uns, key)["anchors"]["memberships"])[own].argmax(1)
     return pd.DataFrame(
-        {"size": size, "cluster": pd.Categorical.from_codes(cluster, categories=names)},
-        index=[f"anchor_{number}" for number in range(len(size))],
+        {"size": size, "cluster": names.take(cluster)}, index=[f"anchor_{number}" for number in range(len(size))]
     )
 
 

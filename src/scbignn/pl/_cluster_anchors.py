@@ -7,7 +7,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 
 from ..get._anchors import anchor_table
-from ..get._cluster_labels import cluster_colors
+from ..get._cluster_names import cluster_colors
 from ._style import axes_or_new, names_below, tidy
 
 
@@ -34,7 +34,7 @@ def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 
     KeyError
         `adata` holds no such run.
     ValueError
-        There is no such set, or the clusters of ``adata.obs[key]`` are not those of the run.
+        There is no such set.
     """
     table = anchor_table(adata, key, anchor_set)
     names = table["cluster"].cat.categories

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from ..get._anchors import anchor_table
-from ..get._cluster_labels import cluster_colors, cluster_labels
+from ..get._cluster_names import cluster_colors
+from ..get._columns import labels_of
 from ._style import axes_or_new, names_below, names_beside
 
 #: Rows of the picture, each the mean of some cells.
@@ -43,11 +44,10 @@ def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int 
     KeyError
         `adata` holds no such run.
     ValueError
-        There is no such set, or the clusters of ``adata.obs[key]`` are not those of the run.
+        There is no such set.
     """
     table = anchor_table(adata, key, anchor_set)
-    labels = cluster_labels(adata, key)
-    names = labels.cat.categories.tolist()
+    names = table["cluster"].cat.categories.tolist()
     colors = np.array([to_rgb(color) for color in cluster_colors(adata, key)])
     n_anchors, anchor_cluster = len(table), table["cluster"].cat.codes.to_numpy()
     columns = np.lexsort((-table["size"].to_numpy(), anchor_cluster))
@@ -55,7 +55,7 @@ def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int 
     # A set's share of a row is 1 / S, which brings every row to a sum of 1 here.
     weights = sp.csr_matrix(adata.obsm[f"{key}_anchors"])[:, anchor_set * n_anchors + columns].toarray()
     weights /= weights.sum(1, keepdims=True)
-    codes = labels.cat.codes.to_numpy()
+    codes = labels_of(adata, key).cat.codes.to_numpy()
     cells = np.lexsort((weights.argmax(1), codes))
     cells = cells[codes[cells] >= 0]
     rows = _pooled(codes[cells])
