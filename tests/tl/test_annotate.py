@@ -709,7 +709,7 @@ def test_from_a_reference_cells_without_shared_genes_are_told_before_training(ad
     (query if whose == "adata" else reference).X = x if dense else sp.csr_matrix(x)
     if whose == "adata":
         reference = reference[:, :24].copy()
-    monkeypatch.setattr("scbignn.tl._annotate.fit", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("scbignn.tl._annotate.fit_genes", lambda *_, **__: pytest.fail("it was trained"))
     with pytest.raises(
         ValueError, match=f"1 cells of {whose} have no counts in the genes that .* share \\('cell_5'"
     ) as told:
@@ -717,11 +717,27 @@ def test_from_a_reference_cells_without_shared_genes_are_told_before_training(ad
     assert f"{whose} = {whose}[~{whose}.obs_names.isin([...])].copy()" in str(told.value)
 
 
+@pytest.mark.parametrize("layer", [None, "tpm"])
+def test_from_a_reference_values_are_told_before_genes_are_left_out(adata, fast, layer):
+    """Logarithms of values that are no multiples of counts, which equal totals of all genes alone tell."""
+    for data in (reference := adata.copy(), query := adata[:, 5:].copy()):
+        rate = data.X.toarray() / np.random.default_rng(0).uniform(0.5, 3, data.n_vars)
+        values = sp.csr_matrix(np.log1p(1e4 * rate / rate.sum(1, keepdims=True)), dtype=np.float32)
+        data.layers["tpm"] = values
+        if layer is None:
+            data.X = values
+    scbignn.tl.annotate(query, "truth", reference=reference, layer=layer, mode="inductive", config=fast)
+    assert query.uns["scbignn"]["model"]["expression"] == "log1p values (base e)"
+    reference.var["symbol"] = [f"name_{number}" if number < 20 else None for number in range(reference.n_vars)]
+    model = scbignn.tl.fit(reference, "truth", layer=layer, gene_symbols="symbol", config=fast)
+    assert model.about["expression"] == "log1p values (base e)"
+
+
 @pytest.mark.parametrize("how", ["layer", "value"])
 def test_from_a_reference_what_is_wrong_with_the_query_is_told_before_training(
     adata, reference, fast, monkeypatch, how
 ):
-    monkeypatch.setattr("scbignn.tl._annotate.fit", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("scbignn.tl._annotate.fit_genes", lambda *_, **__: pytest.fail("it was trained"))
     query = adata.copy()
     if how == "layer":
         reference.layers["counts"] = reference.X.copy()

@@ -374,5 +374,5 @@ def test_models_that_are_not_there(model, tmp_path):
     wrote = "Pass the folder that model.save(path) wrote"
     refused(FileNotFoundError, ["there is no", wrote], lambda: scbignn.read_model(tmp_path / "nowhere"))
     refused(ValueError, ["is not a model of scbignn", wrote], lambda: scbignn.read_model(tmp_path))
-    refused(FileExistsError, ["exists", "overwrite=True"], lambda: model.save(tmp_path))
+    refused(FileExistsError, ["is no saved model"], lambda: model.save(tmp_path))
     refused(FileExistsError, ["is no saved model"], lambda: model.save(tmp_path, overwrite=True))

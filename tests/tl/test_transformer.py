@@ -120,7 +120,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("function", ["annotate", "fit", "cross_validate", "audit_labels"])
 def test_what_is_no_search_is_refused_before_work_starts(labelled, function, case, monkeypatch):
-    monkeypatch.setattr("scbignn.tl._learn.read_expression", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr("scbignn.tl._learn.read_expression", lambda *_, **__: pytest.fail("work began"))
     transformer, message = REFUSED[case]
     with pytest.raises(TypeError) as caught:
         getattr(scbignn.tl, function)(labelled, "cell_type", config=CONFIG, transformer=transformer)

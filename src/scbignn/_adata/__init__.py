@@ -2,7 +2,7 @@
 
 from ._annotation import annotation_slots, label_colors, prediction_slots
 from ._clustering import clustering_slots, predicted_cluster_slots
-from ._read import ExpressionRows, in_columns, read_expression, read_groups, read_log_expression
+from ._read import ExpressionRows, in_columns, read_expression, read_groups, read_log_expression, tell_all
 from ._regulation import grn_index_slots, grn_slots, stale_grn_slots
 from ._slots import Slot, gene_overlap_record, write_slots
 
@@ -22,5 +22,6 @@ __all__ = [
     "read_groups",
     "read_log_expression",
     "stale_grn_slots",
+    "tell_all",
     "write_slots",
 ]

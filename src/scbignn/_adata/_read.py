@@ -16,6 +16,7 @@ from .._check import (
     check_expression,
     check_values,
     form_of,
+    is_usable,
     pick_column,
     pick_matrix,
     recorded_log1p,
@@ -33,20 +34,29 @@ logger = logging.getLogger(__name__)
 _MIN_GROUP = 20
 
 
-def read_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix | ExpressionRows, Expression]:
+def read_expression(
+    adata: AnnData, layer: str | None, told: Expression | None = None
+) -> tuple[sp.csr_matrix | ExpressionRows, Expression]:
     """Expression on a linear scale, and what it was found to be.
 
     In memory dense, CSR and CSC matrices of any numeric type give the same: canonical CSR float32, shape
     (n_obs, n_vars), without stored zeros, in memory of its own. What lies in a file or with Dask stays there, and is
-    read a few rows at a time.
+    read a few rows at a time. `told` is what :func:`tell_all` said before genes were left out.
     """
     matrix, slot = pick_matrix(adata, layer, in_memory=False)
     if form_of(matrix) == "rows":
-        rows = ExpressionRows(adata, layer)
+        rows = ExpressionRows(adata, layer, told)
         return rows, rows.expression
     x = take_rows(matrix, slice(None))
-    expression = check_expression(x, adata, slot)
+    expression = check_expression(x, adata, slot, told)
     return undo_log1p(x, expression), expression
+
+
+def tell_all(adata: AnnData, layer: str | None) -> Expression | None:
+    """What the matrix holds, by a sample of its rows; None where that cannot be told, or the values cannot be used."""
+    matrix, slot = pick_matrix(adata, layer, in_memory=False)
+    sample = take_rows(matrix, sample_rows(adata.n_obs))
+    return tell_expression(sample, slot, recorded_log1p(adata, slot)) if is_usable(sample) else None
 
 
 def read_log_expression(adata: AnnData, layer: str | None) -> tuple[sp.csr_matrix, Expression]:
@@ -75,15 +85,17 @@ class ExpressionRows:
         Cells x genes.
     layer
         Layer to use instead of X.
+    told
+        What :func:`tell_all` said before genes were left out.
     """
 
-    def __init__(self, adata: AnnData, layer: str | None) -> None:
+    def __init__(self, adata: AnnData, layer: str | None, told: Expression | None = None) -> None:
         self._adata, self.shape = adata, adata.shape
         #: As it lies in `adata`.
         self.matrix, self._slot = pick_matrix(adata, layer, in_memory=False)
         rows = sample_rows(adata.n_obs)
         #: What the matrix was found to hold.
-        self.expression = check_expression(take_rows(self.matrix, rows), _Rows.of(adata, rows), self._slot)
+        self.expression = check_expression(take_rows(self.matrix, rows), _Rows.of(adata, rows), self._slot, told)
 
     def __getitem__(self, rows: np.ndarray | slice) -> sp.csr_matrix:
         """CSR float32, canonical, in memory of its own."""

@@ -110,11 +110,11 @@ def count_values(matrix: Any) -> float:
     return take_rows(matrix, rows).nnz * matrix.shape[0] / max(1, len(rows))
 
 
-def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
+def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str, told: Expression | None = None) -> Expression:
     """What the matrix holds, told from its values.
 
     NaN, infinite and negative values and empty cells are looked for everywhere; counts, linear values and log1p are
-    told apart on a sample of cells.
+    told apart on a sample of cells, or are what was `told` of them when there were more genes: totals say much.
 
     Raises
     ------
@@ -123,7 +123,8 @@ def check_expression(x: sp.csr_matrix, adata: AnnData, slot: str) -> Expression:
     """
     check_values(x, adata, slot)
     sample = x[sample_rows(x.shape[0])]
-    expression = tell_expression(sample, slot, recorded_log1p(adata, slot))
+    recorded = recorded_log1p(adata, slot)
+    expression = tell_expression(sample, slot, recorded if told is None else [told, *recorded])
     if expression is None:
         of_x = "" if slot == "X" else f", which is said of X alone: adata.X = adata.{slot}.copy()"
         msg = (

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from anndata import AnnData
 
-from .._adata import ExpressionRows, Slot, annotation_slots, gene_overlap_record, write_slots
+from .._adata import ExpressionRows, Slot, annotation_slots, gene_overlap_record, tell_all, write_slots
 from .._check import (
     check_anndata,
     check_new_key,
@@ -27,7 +27,7 @@ from .._check import (
 from .._checkpoints import remove_checkpoints
 from .._genes import GeneMatch
 from ..annotation import Config
-from ._fit import fit, named_genes
+from ._fit import fit_genes, named_genes
 from ._learn import check_config, learn, rejection_rate
 from ._predict import check_mode, match_genes, predict
 
@@ -213,17 +213,20 @@ def annotate(
         check_new_key(adata, key_added)
         # Before training: what the labels are called is looked at by `predict`.
         rejection_rate(reject, false_rejection_rate, [], check_config(config))
-        reference, own, theirs, match, names = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
+        reference, own, match, names = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
         _check_cells(adata, reference, match, layer)
         rng = generator_of(rng)
         with _said_of_the_reference():
-            model = fit(
-                reference,
+            told = tell_all(reference, layer)
+            shared = match.positions >= 0
+            model = fit_genes(
+                reference[:, shared],
+                names[shared],
                 labels_key,
+                told=told,
                 batch_key=batch_key,
                 unlabeled_category=unlabeled_category,
                 layer=layer,
-                gene_symbols=theirs,
                 n_top_genes=n_top_genes,
                 n_neighbors=n_neighbors,
                 transformer=transformer,
@@ -304,8 +307,8 @@ def annotate(
 
 def _shared_genes(
     adata: AnnData, reference: AnnData, gene_symbols: str | None, min_gene_overlap: float
-) -> tuple[AnnData, str | None, str | None, GeneMatch, np.ndarray]:
-    """The reference with the genes that `adata` has too, columns of var with names in both, and where all its genes are."""
+) -> tuple[AnnData, str | None, GeneMatch, np.ndarray]:
+    """The reference, the column of ``adata.var`` with names, and where which genes of the reference are in `adata`."""
     with _said_of_the_reference():
         check_anndata(reference)
     own, theirs = (gene_symbols if gene_symbols in data.var else None for data in (adata, reference))
@@ -314,7 +317,7 @@ def _shared_genes(
     with _said_of_the_reference():
         reference, names = named_genes(reference, theirs)
     match = match_genes(names, adata, own, min_gene_overlap)
-    return reference[:, match.positions >= 0], own, theirs, match, names
+    return reference, own, match, names
 
 
 def _check_cells(adata: AnnData, reference: AnnData, match: GeneMatch, layer: str | None) -> None:
@@ -327,8 +330,9 @@ def _check_cells(adata: AnnData, reference: AnnData, match: GeneMatch, layer: st
         return
     with _said_of_the_reference():
         theirs, _ = pick_matrix(reference, layer)
-    shared = match.positions[match.positions >= 0]
-    for data, name, matrix, genes in ((adata, "adata", rows, shared), (reference, "reference", theirs, slice(None))):
+    shared = np.flatnonzero(match.positions >= 0)
+    in_adata = match.positions[shared]
+    for data, name, matrix, genes in ((adata, "adata", rows, in_adata), (reference, "reference", theirs, shared)):
         for start in range(0, data.n_obs, _CHUNK):
             part = matrix[start : start + _CHUNK][:, genes]
             empty = np.flatnonzero(np.asarray((part != 0).sum(1)).ravel() == 0)

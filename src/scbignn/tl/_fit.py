@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from anndata import AnnData
 
-from .._adata import label_colors
-from .._check import check_type, gene_names, some
+from .._adata import label_colors, tell_all
+from .._check import Expression, check_type, gene_names, some
 from .._checkpoints import remove_checkpoints
 from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
@@ -86,16 +86,14 @@ def fit(
     >>> query.obs["scbignn"].cat.categories.tolist()
     ['type 0', 'type 1', 'type 2']
     """
-    start = time.perf_counter()
-    adata, genes = named_genes(adata, gene_symbols)
-    learned = learn(
-        adata,
+    named, genes = named_genes(adata, gene_symbols)
+    return fit_genes(
+        named,
+        genes,
         labels_key,
+        told=None if named is adata else tell_all(adata, layer),
         batch_key=batch_key,
-        of_its_own=False,
-        verb="fit",
         unlabeled_category=unlabeled_category,
-        may_be_complete=True,
         layer=layer,
         n_top_genes=n_top_genes,
         n_neighbors=n_neighbors,
@@ -107,7 +105,16 @@ def fit(
         num_nodes=num_nodes,
         rng=rng,
         checkpoint_dir=checkpoint_dir,
-        hashed=True,
+    )
+
+
+def fit_genes(
+    adata: AnnData, genes: np.ndarray, labels_key: str, *, told: Expression | None, **arguments: Any
+) -> Model:
+    """:func:`fit` on genes that are chosen: their names, (M,), and what the values are, where there were more before."""
+    start, batch_key = time.perf_counter(), arguments["batch_key"]
+    learned = learn(
+        adata, labels_key, of_its_own=False, verb="fit", may_be_complete=True, hashed=True, told=told, **arguments
     )
     about = {
         "labels_key": labels_key,

@@ -105,10 +105,12 @@ def prepare(
     devices: int | None = 1,
     num_nodes: int | None = 1,
     hashed: bool = False,
+    told: Expression | None = None,
 ) -> Prepared:
     """Check everything, and read; `verb` is what the log calls the run.
 
     The data are hashed for checkpoints, where several processes must agree, or where they are to be `hashed` in any case.
+    `told` is what their values are, where that was found when there were more genes.
     """
     check_anndata(adata, in_memory=False)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
@@ -125,7 +127,7 @@ def prepare(
     check_memory(
         verb, annotation_memory(size, config, n_labelled=np.sum(labels.codes >= 0), form=form_of(matrix)), _FEWER
     )
-    x, expression = read_expression(adata, layer)
+    x, expression = read_expression(adata, layer, told)
     logger.info(
         "%s: %d of %d cells have one of %d labels; adata.%s holds %s; on %s, cell graph by %s%s",
         verb,
