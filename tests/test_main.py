@@ -383,6 +383,11 @@ def test_grn_by_group(regulated):
         (["--network", "none.csv"], "there is no file none.csv"),
         (["--network", "links.csv"], "no column 'source'"),
         (["--network", "net.csv", "-o", "none/out.h5ad"], "there is no folder none"),
+        (
+            ["--network", "net.csv", "--table", "none/links.csv"],
+            "no folder none. Create it, or write elsewhere with --table",
+        ),
+        (["--network", "net.csv", "--table", "."], "is a folder. Name a file with --table"),
         (["--network", "net.csv", "--layer", "none"], "no 'none'"),
     ],
 )

@@ -231,6 +231,8 @@ def _grn(options: argparse.Namespace) -> int:
 
     _check_input(options.input)
     _check_output(options.output, "scored.h5ad")
+    if options.table is not None:
+        _check_output(options.table, "links.csv", option="--table")
     if not options.network.is_file():
         msg = f"there is no file {options.network}. Give the path of a csv file with the columns source and target."
         raise FileNotFoundError(msg)
@@ -287,12 +289,12 @@ def _check_input(path: Path) -> None:
         raise FileNotFoundError(msg)
 
 
-def _check_output(path: Path, example: str) -> None:
+def _check_output(path: Path, example: str, *, option: str = "-o") -> None:
     if not path.parent.is_dir():
-        msg = f"there is no folder {path.parent}. Create it, or write elsewhere with -o."
+        msg = f"there is no folder {path.parent}. Create it, or write elsewhere with {option}."
         raise FileNotFoundError(msg)
     if path.is_dir():
-        msg = f"{path} is a folder. Name a file with -o, such as {path / example}."
+        msg = f"{path} is a folder. Name a file with {option}, such as {path / example}."
         raise IsADirectoryError(msg)
 
 
