@@ -1,3 +1,4 @@
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +8,7 @@ from small import as_stored
 
 import scbignn
 from scbignn import get
-from scbignn._adata import read_expression, read_log_expression
+from scbignn._adata import ExpressionRows, read_expression, read_log_expression
 
 
 def unsorted(x: sp.csr_matrix) -> sp.csr_matrix:
@@ -115,3 +116,14 @@ def test_a_matrix_that_is_not_in_memory_is_refused(adata):
     adata_like = type("AnnDataLike", (), {"X": Lazy(), "layers": {}})()
     with pytest.raises(TypeError, match=r"Lazy.*to_memory\(\)"):
         read_log_expression(adata_like, None)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_rows_of_a_file_come_in_any_order_more_than_once_and_by_a_mask(tmp_path, dense):
+    x = np.random.default_rng(0).poisson(2.0, (30, 8)).astype(np.float32) + 1
+    AnnData(x if dense else sp.csr_matrix(x)).write_h5ad(tmp_path / "a.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    rows = ExpressionRows(backed, None)
+    for some in (np.array([7, 3, 3, 20]), np.arange(5, 9), np.arange(30) % 4 == 1, slice(2, 6)):
+        np.testing.assert_array_equal(rows[some].toarray(), x[some])
+    backed.file.close()

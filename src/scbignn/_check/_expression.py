@@ -78,11 +78,10 @@ def take_rows(matrix: Any, rows: np.ndarray | slice) -> sp.csr_matrix:
     `matrix` is dense or sparse, or anything else that ``matrix[rows]`` brings into memory, such as a backed matrix, or
     ``matrix[rows].compute()``, such as a Dask array.
     """
-    if isinstance(rows, np.ndarray) and form_of(matrix) == "rows":  # files want ascending numbers, each once
-        rows, places = np.unique(rows, return_inverse=True)
-        part = matrix[rows]
-    else:
-        part, places = matrix[rows], None
+    places = None
+    if isinstance(rows, np.ndarray) and rows.dtype != bool and form_of(matrix) == "rows":
+        rows, places = np.unique(rows, return_inverse=True)  # files want ascending numbers, each once
+    part = matrix[rows]
     if hasattr(part, "compute"):
         part = part.compute()
     with np.errstate(over="ignore"):
