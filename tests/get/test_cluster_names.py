@@ -71,7 +71,8 @@ def test_a_name_that_another_cluster_took_is_not_that_of_one_without_cells(clust
 
 
 def test_a_cluster_that_no_cell_has_is_grey(clustered):
-    colors = cluster_colors(changed(clustered, "left out"), "bgformer")
+    adata = changed(clustered, "left out")
+    colors = cluster_colors(adata, "bgformer", cluster_names(adata, "bgformer").categories)
     assert colors.index.tolist() == ["0", "2", "1"]
     assert colors["1"] == "#bbbbbb"
     assert colors["0"] != colors["2"]

@@ -1,5 +1,7 @@
 """Plots of clusterings draw what `get` returns, on the Axes they are given."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -117,7 +119,7 @@ def test_names_below_the_anchors_of_many_clusters_do_not_meet(n_clusters, width,
     clusters = pd.DataFrame({"n_cells": 1}, index=names)
     adata.uns["bgformer"] = {"clusters": clusters, "anchors": {}}
     adata.obsm["bgformer_proba"] = np.eye(n_clusters)[obs["cluster"].cat.codes]
-    monkeypatch.setattr("scbignn.pl._cluster_anchors.anchor_table", lambda *_: obs)
+    monkeypatch.setattr("scbignn.pl._cluster_anchors.read_anchors", lambda *_: SimpleNamespace(table=obs))
     ax = None if width is None else plt.subplots(figsize=(width, 2.4), layout="constrained")[1]
     ax = pl.cluster_anchors(adata, ax=ax)
     assert drawn(ax).startswith(b"\x89PNG")

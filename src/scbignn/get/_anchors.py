@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -41,8 +43,9 @@ def anchors(
     AnnData
         Anchors x genes. `X` (float32, dense) is the mean of the cells that are joined to an anchor, by their weights.
         `obs`: `size`, the cells' weights on it, summed, which come to the number of cells over all anchors; `cluster`,
-        the one of largest membership, as it is called in ``adata.obs[key]``; with `labels_key` also `label`, the one of largest weight, missing where no cell
-        of the anchor has one, and its share, `purity`. `obsm["X_anchor"]`: where it lies among components. `var` is that of `adata`.
+        the one of largest membership, as it is called in ``adata.obs[key]``; with `labels_key` also `label`, the one of
+        largest weight, missing where no cell of the anchor has one, and its share, `purity`. `obsm["X_anchor"]`: where it
+        lies among components. `var` is that of `adata`.
 
     Raises
     ------
@@ -51,10 +54,11 @@ def anchors(
     ValueError
         There is no such set, or no `X`.
     """
-    table = anchor_table(adata, key, anchor_set)
-    matrix = matrix_of(adata, layer)
+    own = read_anchors(adata, key, anchor_set)
+    matrix, table = matrix_of(adata, layer), own.table
     labels = None if labels_key is None else labels_of(adata, labels_key)
-    per_anchor = _shares(_weights(adata, key, anchor_set))
+    size = table["size"].to_numpy()
+    per_anchor = sp.csr_matrix(sp.diags(np.divide(1, size, out=np.zeros_like(size), where=size > 0)) @ own.weights)
     profile = np.zeros((len(table), adata.n_vars))
     for rows, part in chunks(matrix):
         mean = per_anchor[:, rows] @ part
@@ -68,42 +72,32 @@ def anchors(
         table["label"] = pd.Categorical.from_codes(np.where(purity > 0, shares.argmax(1), -1), categories=names)
         table["purity"] = purity
     found = AnnData(profile.astype(np.float32), obs=table, var=adata.var.copy())
-    found.obsm["X_anchor"] = np.asarray(clustering_run(adata.uns, key)["anchors"]["vectors"])[
-        _own(adata, key, anchor_set)
-    ]
+    found.obsm["X_anchor"] = own.vectors
     return found
 
 
-def anchor_table(adata: AnnData, key: str, anchor_set: int) -> pd.DataFrame:
-    """`size` and `cluster` of the anchors of one set; for the arguments and errors of :func:`anchors`."""
-    names = cluster_names(adata, key)
-    own = _own(adata, key, anchor_set)
-    size = np.asarray(_weights(adata, key, anchor_set).sum(1, dtype=np.float64)).ravel()
-    cluster = np.asarray(clustering_run(adata.uns, key)["anchors"]["memberships"])[own].argmax(1)
-    return pd.DataFrame(
-        {"size": size, "cluster": names.take(cluster)}, index=[f"anchor_{number}" for number in range(len(size))]
-    )
+class AnchorSet(NamedTuple):
+    """The m anchors of one set, and N cells."""
+
+    table: pd.DataFrame
+    """`size` and `cluster`, a row an anchor."""
+    weights: sp.csr_matrix
+    """(m, N); those of a cell sum to 1."""
+    vectors: np.ndarray
+    """(m, d), where they lie among components."""
 
 
-def _own(adata: AnnData, key: str, anchor_set: int) -> slice:
-    """Which of all anchors are those of a set."""
+def read_anchors(adata: AnnData, key: str, anchor_set: int) -> AnchorSet:
+    """One set, for the arguments and errors of :func:`anchors`."""
     stored = clustering_run(adata.uns, key)["anchors"]
     n_sets = int(stored["n_sets"])
     if isinstance(anchor_set, bool) or not isinstance(anchor_set, (int, np.integer)) or not 0 <= anchor_set < n_sets:
         msg = f"anchor_set={anchor_set!r} must be an integer from 0 to {n_sets - 1}. Use anchor_set=0."
         raise ValueError(msg)
     m = len(stored["vectors"]) // n_sets
-    return slice(anchor_set * m, (anchor_set + 1) * m)
-
-
-def _weights(adata: AnnData, key: str, anchor_set: int) -> sp.csr_matrix:
-    """Of the m anchors of a set to the N cells, (m, N); those of a cell sum to 1."""
-    own = _own(adata, key, anchor_set)
-    of_cells = sp.csr_matrix(adata.obsm[ClusterKeys(key).anchors])[:, own]
-    return of_cells.T.tocsr() * int(clustering_run(adata.uns, key)["anchors"]["n_sets"])
-
-
-def _shares(weights: sp.csr_matrix) -> sp.csr_matrix:
-    """Those of each anchor divided by their sum; zeros where it has none."""
+    own = slice(anchor_set * m, (anchor_set + 1) * m)
+    weights = sp.csr_matrix(adata.obsm[ClusterKeys(key).anchors])[:, own].T.tocsr() * n_sets
     size = np.asarray(weights.sum(1, dtype=np.float64)).ravel()
-    return sp.csr_matrix(sp.diags(np.divide(1, size, out=np.zeros_like(size), where=size > 0)) @ weights)
+    cluster = cluster_names(adata, key).take(np.asarray(stored["memberships"])[own].argmax(1))
+    table = pd.DataFrame({"size": size, "cluster": cluster}, index=[f"anchor_{number}" for number in range(m)])
+    return AnchorSet(table, weights, np.asarray(stored["vectors"])[own])

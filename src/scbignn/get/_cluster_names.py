@@ -37,6 +37,6 @@ def cluster_names(adata: AnnData, key: str) -> pd.Categorical:
     return pd.Categorical(names, categories=[*called, *(name for name in names if name not in called)])
 
 
-def cluster_colors(adata: AnnData, key: str) -> pd.Series:
+def cluster_colors(adata: AnnData, key: str, names: pd.Index) -> pd.Series:
     """The colour of each name, as :func:`scbignn.get.label_colors` has it; grey for a cluster without cells."""
-    return label_colors(adata, key).reindex(cluster_names(adata, key).categories, fill_value=UNKNOWN_COLOR)
+    return label_colors(adata, key).reindex(names, fill_value=UNKNOWN_COLOR)

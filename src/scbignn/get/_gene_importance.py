@@ -46,8 +46,8 @@ def gene_importance(
     Returns
     -------
     DataFrame with the columns `gene`, `score` (s_j, or what the gene adds to the margin) and `rank` (from 1), highest
-    score first. Scores are NaN for a label that no cell was given, and attention also for one
-    of so few cells that no two genes are expressed together in ten.
+    score first. Scores are NaN for a label that no cell was given, and attention also for one of so few
+    cells that no two genes are expressed together in ten.
 
     Raises
     ------

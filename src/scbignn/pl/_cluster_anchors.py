@@ -6,7 +6,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from ..get._anchors import anchor_table
+from ..get._anchors import read_anchors
 from ..get._cluster_names import cluster_colors
 from ._style import axes_or_new, names_below, tidy
 
@@ -36,12 +36,12 @@ def cluster_anchors(adata: AnnData, *, key: str = "bgformer", anchor_set: int = 
     ValueError
         There is no such set.
     """
-    table = anchor_table(adata, key, anchor_set)
+    table = read_anchors(adata, key, anchor_set).table
     names = table["cluster"].cat.categories
     table = table.sort_values(["cluster", "size"], ascending=[True, False])
     ax = axes_or_new(ax, 5.2, 2.4)
     codes = table["cluster"].cat.codes.to_numpy()
-    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=cluster_colors(adata, key).to_numpy()[codes])
+    ax.bar(np.arange(len(table)), table["size"], width=1.0, color=cluster_colors(adata, key, names).to_numpy()[codes])
     shown = np.unique(codes)
     middles = np.array([np.mean(np.flatnonzero(codes == number)) for number in shown])
     ax.set_xlim(-0.5, len(table) - 0.5)

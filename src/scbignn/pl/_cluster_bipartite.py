@@ -8,7 +8,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from ..get._anchors import anchor_table
+from ..get._anchors import read_anchors
 from ..get._cluster_names import cluster_colors
 from ..get._columns import labels_of
 from ._style import axes_or_new, names_below, names_beside
@@ -46,9 +46,9 @@ def cluster_bipartite(adata: AnnData, *, key: str = "bgformer", anchor_set: int 
     ValueError
         There is no such set.
     """
-    table = anchor_table(adata, key, anchor_set)
-    names = table["cluster"].cat.categories.tolist()
-    colors = np.array([to_rgb(color) for color in cluster_colors(adata, key)])
+    table = read_anchors(adata, key, anchor_set).table
+    names = table["cluster"].cat.categories
+    colors = np.array([to_rgb(color) for color in cluster_colors(adata, key, names)])
     n_anchors, anchor_cluster = len(table), table["cluster"].cat.codes.to_numpy()
     columns = np.lexsort((-table["size"].to_numpy(), anchor_cluster))
     anchor_cluster = anchor_cluster[columns]

@@ -190,13 +190,12 @@ def annotate(
     KeyError
         `labels_key`, `batch_key`, `layer` or `gene_symbols` does not exist.
     TypeError
-        `adata` or `reference` is no AnnData, or `config`, `transformer` or `unlabeled_category` is of a
-        wrong type.
+        `adata` or `reference` is no AnnData, or `config`, `transformer` or `unlabeled_category` is of a wrong type.
     ValueError
         Names are not unique, labels are missing, single or complete, cells are empty or without a batch, or the matrix
         holds NaN, infinite, negative or otherwise unusable values, `key_added` would overwrite a slot of yours, too few
-        genes of the reference are there, `reference` is backed by a file, the transformer does not find enough neighbours, or the program was not
-        started as `devices` and `num_nodes` say. The message says what was found and what mends it.
+        genes of the reference are there, `reference` is backed by a file, the transformer does not find enough
+        neighbours, or the program was not started as `devices` and `num_nodes` say. The message says what was found and what mends it.
 
     Examples
     --------
@@ -255,9 +254,8 @@ def annotate(
             copy=copy,
         )
         target = found if copy else adata
-        run = target.uns[key_added] | {
-            "gene_overlap": gene_overlap_record(names, match)
-        }  # not of the shared genes alone
+        overlap = gene_overlap_record(names, match)  # of all genes of the reference, not of the shared ones alone
+        run = target.uns[key_added] | {"gene_overlap": overlap}
         write_slots(target, [Slot("uns", key_added, run)])
         return found
     if mode == "inductive":
