@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from sklearn.metrics import accuracy_score, f1_score
 
 from . import get, pl, pp
-from ._check import check_type, label_strings, pick_column
+from ._check import check_type, label_strings, one_column
 from ._keys import UNKNOWN, AnnotationKeys, annotation_run
 from .pl._style import plain
 
@@ -102,7 +102,7 @@ def report(
     check_type(adata)
     run = annotation_run(adata.uns, key)
     columns = {
-        name: None if column is None else _one_column(adata, column, name).astype(object)
+        name: None if column is None else one_column(adata.obs, column, name).astype(object)
         for name, column in (("truth_key", truth_key), ("batch_key", batch_key))
     }
     parts = [
@@ -218,14 +218,6 @@ def _on_map(shown: AnnData, column: str) -> Axes:
     ax.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set_axis_off()
     return ax
-
-
-def _one_column(adata: AnnData, column: str, argument: str) -> pd.Series:
-    found = pick_column(adata.obs, column, argument)
-    if isinstance(found, pd.DataFrame):
-        msg = f"adata.obs has {found.shape[1]} columns named {column!r}. Rename all but one."
-        raise ValueError(msg)
-    return found
 
 
 def _agreement(adata: AnnData, run: dict[str, Any], truth: pd.Series, key: str) -> tuple[str, str]:

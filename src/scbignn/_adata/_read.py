@@ -17,7 +17,7 @@ from .._check import (
     check_values,
     form_of,
     is_usable,
-    pick_column,
+    one_column,
     pick_matrix,
     recorded_log1p,
     sample_rows,
@@ -150,10 +150,7 @@ def read_groups(adata: AnnData, groupby: str | None) -> list[Group]:
     """
     if groupby is None:
         return [Group("", np.arange(adata.n_obs))]
-    column = pick_column(adata.obs, groupby, "groupby")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.obs has {column.shape[1]} columns named {groupby!r}. Rename all but one."
-        raise ValueError(msg)
+    column = one_column(adata.obs, groupby, "groupby")
     names = column.astype("str").to_numpy()
     there = column.notna().to_numpy()
     ordered = (

@@ -48,10 +48,7 @@ def read_labels(
     ValueError
         No cell is labelled, all are, or all labels are one.
     """
-    column = pick_column(adata.obs, labels_key, "labels_key")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.obs has {column.shape[1]} columns named {labels_key!r}. Rename all but one."
-        raise ValueError(msg)
+    column = one_column(adata.obs, labels_key, "labels_key")
     strings = label_strings(column, unlabeled_category)
     unknown = strings.isna().to_numpy()
     known, strings = column.astype(object)[~unknown], strings[~unknown]
@@ -165,10 +162,7 @@ def batch_column(adata: AnnData, batch_key: str) -> pd.Series:
     ValueError
         There are several.
     """
-    column = pick_column(adata.obs, batch_key, "batch_key")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.obs has {column.shape[1]} columns named {batch_key!r}. Rename all but one."
-        raise ValueError(msg)
+    column = one_column(adata.obs, batch_key, "batch_key")
     return column
 
 
@@ -187,6 +181,21 @@ def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "
         msg = f"{where} has no column {name!r}. It has: {some(table.columns, 20)}. Pass one as {argument}."
         raise KeyError(msg)
     return table[name]
+
+
+def one_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "adata.obs") -> pd.Series:
+    """As :func:`pick_column`, where there is but one of that name.
+
+    Raises
+    ------
+    ValueError
+        There are several.
+    """
+    column = pick_column(table, name, argument, where=where)
+    if isinstance(column, pd.DataFrame):
+        msg = f"{where} has {column.shape[1]} columns named {name!r}. Rename all but one."
+        raise ValueError(msg)
+    return column
 
 
 def check_name(name: object, argument: str) -> None:
@@ -223,10 +232,7 @@ def gene_names(adata: AnnData, gene_symbols: str | None) -> pd.Index:
     """
     if gene_symbols is None:
         return adata.var_names
-    column = pick_column(adata.var, gene_symbols, "gene_symbols", where="adata.var")
-    if isinstance(column, pd.DataFrame):
-        msg = f"adata.var has {column.shape[1]} columns named {gene_symbols!r}. Rename all but one."
-        raise ValueError(msg)
+    column = one_column(adata.var, gene_symbols, "gene_symbols", where="adata.var")
     return pd.Index(column.astype(object))
 
 

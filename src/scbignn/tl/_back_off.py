@@ -13,7 +13,7 @@ from anndata import AnnData
 from natsort import natsorted
 
 from .._adata import Slot, write_slots
-from .._check import check_free, check_type, label_strings, pick_column, some
+from .._check import check_free, check_type, label_strings, one_column, some
 from .._keys import UNKNOWN, AnnotationKeys, BackOffKeys, annotation_run
 from ..annotation import LabelTree, label_tree, label_tree_from_columns
 from ..annotation import back_off as back_off_cells
@@ -152,9 +152,6 @@ def _read_tree(
 
 
 def _labels(source: AnnData, name: str, unlabeled_category: str) -> pd.Series:
-    column = pick_column(source.obs, name, "a column of tree", where="obs")
-    if isinstance(column, pd.DataFrame):
-        msg = f"obs has {column.shape[1]} columns named {name!r}. Rename all but one."
-        raise ValueError(msg)
+    column = one_column(source.obs, name, "a column of tree", where="obs")
     strings = label_strings(column, unlabeled_category)
     return strings.where(strings != UNKNOWN, None)
