@@ -56,6 +56,7 @@ def _boxes(adata: AnnData, groupby: str | None, key: str, ax: Axes | None) -> Ax
     rows = np.arange(len(table))
     names = [f"{shortened(name, 24)} ({n:,})" for name, n in table["n_cells"].items()]
     step = 0.2 if len(table) <= 20 else 0.14
+    given = ax is not None
     ax = axes_or_new(ax, max(3.4, 1.6 + 0.055 * max(map(len, names), default=0)), 0.7 + step * len(table))
     ax.hlines(rows, table["q05"], table["q95"], color="0.4", linewidth=0.8, zorder=1)
     ax.barh(rows, table["q75"] - table["q25"], left=table["q25"], height=0.7, color=list(colors), zorder=2)
@@ -70,7 +71,8 @@ def _boxes(adata: AnnData, groupby: str | None, key: str, ax: Axes | None) -> Ax
             if np.isfinite(share):
                 ax.text(1.02, row, f"{100 * share:.0f} %", transform=ax.get_yaxis_transform(), fontsize=6, va="center")
         ax.text(1.02, 1.0, "Unknown", transform=ax.transAxes, fontsize=6, va="bottom")
-    fit_names(ax, below=False)
+    if given:
+        fit_names(ax, below=False)
     return tidy(ax)
 
 

@@ -56,6 +56,7 @@ def gene_importance(
     if per_label:
         return _dots(adata, key, by, 3 if n_genes is None else n_genes, ax)
     table = get.gene_importance(adata, key=key, by=by, label=label, n_genes=20 if n_genes is None else n_genes)
+    given = ax is not None
     ax = axes_or_new(ax, 3.4, 0.6 + 0.19 * len(table))
     ax.barh(range(len(table)), table["score"], color=FIRST, height=0.75)
     ax.set_yticks(range(len(table)), [shortened(gene) for gene in table["gene"]], fontsize=8, parse_math=False)
@@ -63,7 +64,8 @@ def gene_importance(
     ax.set_xlabel({"attention": "attention received", "attribution": "added to the margin"}[by])
     if label is not None:
         ax.set_title(shortened(label), fontsize=9)
-    fit_names(ax, below=False)
+    if given:
+        fit_names(ax, below=False)
     return tidy(ax)
 
 

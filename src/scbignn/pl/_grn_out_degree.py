@@ -40,6 +40,7 @@ def grn_out_degree(adata: AnnData, *, n_tfs: int = 25, key: str = "sctransnet", 
     number = number.reindex(columns=[True, False], fill_value=0)
     order = number.sum(axis=1).sort_values(ascending=False, kind="stable").index[:n_tfs]
     number = number.loc[order]
+    given = ax is not None
     ax = axes_or_new(ax, 3.6, 0.9 + 0.17 * len(number))
     place = np.arange(len(number))
     ax.barh(place, number[True], color=FIRST, label="known", height=0.75)
@@ -49,5 +50,6 @@ def grn_out_degree(adata: AnnData, *, n_tfs: int = 25, key: str = "sctransnet", 
     ax.set_xlabel("targets")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    fit_names(ax, below=False)
+    if given:
+        fit_names(ax, below=False)
     return tidy(ax)

@@ -57,6 +57,7 @@ def grn_regulon(
     n_genes, n_groups = table.shape
     columns = [] if groupby is None else [shortened(str(name)) for name in table.columns]
     below = 0.4 if groupby is None else 0.08 * max(map(len, columns))
+    given = ax is not None
     ax = axes_or_new(ax, 2.6 + 0.16 * n_groups, max(2.0, 0.5 + 0.16 * n_genes) + below)
     high = min(_LIMIT, table.abs().to_numpy().max()) or 1.0
     image = ax.imshow(table, cmap="RdBu_r", vmin=-high, vmax=high, aspect="auto", interpolation="nearest")
@@ -75,5 +76,6 @@ def grn_regulon(
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02, extend="both" if high == _LIMIT else "neither")
     bar.set_label("expression, standardised", fontsize=7)
     bar.ax.tick_params(labelsize=6)
-    fit_names(ax)
+    if given:
+        fit_names(ax)
     return ax

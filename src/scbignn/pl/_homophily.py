@@ -66,6 +66,7 @@ def homophily(
         row = rows[-1] + (1.8 if per_label else 1.0)
     learned, raw = np.vstack(ratios).T
     rows = np.array(rows)
+    given = ax is not None
     ax = axes_or_new(ax, 1.8 + 0.065 * max(map(len, names)), 1.0 + (0.26 if len(rows) <= 20 else 0.17) * len(rows))
     ax.barh(rows - 0.19, learned, height=0.36, color=FIRST, label="learned graph")
     ax.barh(rows + 0.19, raw, height=0.36, color=THIRD, label="raw PCA graph")
@@ -76,5 +77,6 @@ def homophily(
     ax.set_xlim(0, 1)
     ax.set_xlabel("edges within the label", loc="right")
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
-    fit_names(ax, below=False)
+    if given:
+        fit_names(ax, below=False)
     return tidy(ax)
