@@ -44,10 +44,9 @@ def standardize_inputs(layer: nn.Linear, mean: Tensor, std: Tensor) -> None:
 class Dropout(nn.Module):
     """Inverted dropout with masks from a generator of its own."""
 
-    def __init__(self, probability: float, seed: torch.Generator) -> None:
+    def __init__(self, probability: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.probability = probability
-        self.generator = seed
+        self.probability, self.generator = probability, generator
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.probability == 0:

@@ -35,7 +35,7 @@ def test_genes_are_described_by_correlations_and_neighbours():
 def test_genes_without_a_vector_get_zeros():
     table = np.random.default_rng(0).normal(size=(10, 6))
     table[3] = np.nan
-    found = table_encoder(table, 4)(np.zeros((2, 10)), np.random.default_rng(0))
+    found = table_encoder(table, 4)(np.zeros((2, 10)))
     assert found.shape == (10, 4)
     assert (found[3] == 0).all()
     assert np.isfinite(found).all()
@@ -45,10 +45,10 @@ def test_vectors_in_cells_are_projected_as_their_means_are():
     rng = np.random.default_rng(0)
     cells = rng.normal(size=(30, 4, 6))
     cells[3] = np.nan
-    found = table_encoder(cells, 4)(np.zeros((2, 30)), rng)
+    found = table_encoder(cells, 4)(np.zeros((2, 30)))
     assert found.shape == (30, 4, 4)
     assert (found[3] == 0).all()
-    of_means = table_encoder(cells.mean(1), 4)(np.zeros((2, 30)), rng)
+    of_means = table_encoder(cells.mean(1), 4)(np.zeros((2, 30)))
     np.testing.assert_allclose(np.abs(found.mean(1)), np.abs(of_means), atol=1e-9)
     x = np.maximum(rng.normal(1, 1, size=(20, 30)), 0)
     genes = describe_genes(x, np.array([2, 5]), table_encoder(cells, 4), rng=rng)

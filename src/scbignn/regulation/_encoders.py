@@ -12,9 +12,9 @@ from scipy.stats import rankdata
 
 from ..graph import nearest_neighbors
 
-#: Standardised expression (n_cells, n_genes) and a generator -> a vector for each gene, (n_genes, d), or for each gene in k
-#: cells that stand for it, (n_genes, k, d).
-Encoder = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+#: Standardised expression (n_cells, n_genes) -> a vector for each gene, (n_genes, d), or for each gene in k cells that stand
+#: for it, (n_genes, k, d).
+Encoder = Callable[[np.ndarray], np.ndarray]
 
 #: Numbers of co-expressed genes whose known regulators say something about a gene's own.
 NEIGHBORS = (10, 50)
@@ -40,7 +40,7 @@ class Genes(NamedTuple):
 def expression_encoder(n_components: int) -> Encoder:
     """Loadings of the principal components of standardised expression."""
 
-    def encode(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def encode(z: np.ndarray) -> np.ndarray:
         return components(z.T, n_components)
 
     return encode
@@ -52,7 +52,7 @@ def table_encoder(table: np.ndarray, n_components: int) -> Encoder:
     Of vectors in k cells, components are those of the means, and every cell's vector is projected on them.
     """
 
-    def encode(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def encode(z: np.ndarray) -> np.ndarray:
         has = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
         known = table[has]
         if table.ndim == 2:
@@ -81,7 +81,7 @@ def describe_genes(x: np.ndarray, tfs: np.ndarray, encoder: Encoder, *, rng: np.
         The gene that each TF is, (n,).
     """
     z = standardize(x)
-    raw = encoder(z, rng)
+    raw = encoder(z)
     in_cells = raw if raw.ndim == 3 else None
     if in_cells is not None:
         raw = in_cells.mean(1)

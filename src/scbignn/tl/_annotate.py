@@ -29,7 +29,8 @@ from .._genes import GeneMatch
 from ..annotation import Config
 from ._fit import fit_genes, named_genes
 from ._learn import check_config, learn, rejection_rate
-from ._predict import check_mode, match_genes, predict
+from ._model_genes import match_genes
+from ._predict import check_mode, predict
 
 logger = logging.getLogger(__name__)
 

@@ -13,26 +13,24 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
-from .._adata import ExpressionRows, in_columns, prediction_slots, write_slots
+from .._adata import ExpressionRows, prediction_slots, write_slots
 from .._check import (
     check_anndata,
     check_new_key,
     check_transformer,
     check_writable,
     count_values,
-    gene_names,
     generator_of,
-    other_gene_names,
     pick_matrix,
-    some,
 )
-from .._genes import GeneMatch, check_gene_overlap
+from .._genes import GeneMatch
 from .._memory import Size, check_memory, prediction_memory
 from .._settings import settings
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors, describe_search
 from ._learn import choose, rejection_rate
+from ._model_genes import match_genes, model_columns
 from ._on_cluster import check_client, predict_on_cluster
 
 if TYPE_CHECKING:
@@ -223,25 +221,6 @@ def _check_arguments(model: Model, mode: str, chunk_size: int, transformer: Any)
         raise ValueError(msg)
 
 
-def match_genes(reference: np.ndarray, adata: AnnData, gene_symbols: str | None, min_gene_overlap: float) -> GeneMatch:
-    """Where the genes of a reference are among those of a query.
-
-    Raises
-    ------
-    KeyError
-        `gene_symbols` is no column of `adata.var`.
-    ValueError
-        Too few are there, or names are not unique.
-    """
-    return check_gene_overlap(
-        reference,
-        gene_names(adata, gene_symbols),
-        min_gene_overlap=min_gene_overlap,
-        others=other_gene_names(adata, gene_symbols),
-        target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
-    )
-
-
 def check_mode(mode: str) -> None:
     """One of the two.
 
@@ -270,7 +249,7 @@ def _predicted(
 ) -> tuple[Prediction, Neighbors | None]:
     predictor = Predictor(model, match.positions >= 0, device=device, engine=engine)
     starts = range(0, adata.n_obs, chunk_size)
-    chunks = (_model_genes(adata, rows, match, slice(start, start + chunk_size)) for start in starts)
+    chunks = (model_columns(adata, rows, match, slice(start, start + chunk_size)) for start in starts)
     if mode == "transductive":
         return predictor.transductive(sp.vstack(list(chunks), format="csr"), seed=seed, transformer=transformer)
     parts = []
@@ -294,7 +273,7 @@ def _by_workers(
     """`where` are device and backend; what "auto" means here, it means on the workers."""
     where = {name: getattr(settings, name) if value == "auto" else value for name, value in where.items()}
     chunks = [slice(start, min(start + chunk_size, adata.n_obs)) for start in range(0, adata.n_obs, chunk_size)]
-    refuse = partial(_model_genes, adata, rows, match)
+    refuse = partial(model_columns, adata, rows, match)
     with progress_bar(len(chunks), unit="chunk") as bar:
         return _joined(
             predict_on_cluster(client, rows, chunks, model, match.positions, refuse=refuse, progress=bar, **where)
@@ -304,16 +283,3 @@ def _by_workers(
 def _joined(parts: list[Prediction]) -> Prediction:
     columns = zip(*parts, strict=True)
     return Prediction(*(None if column[0] is None else np.concatenate(column) for column in columns))
-
-
-def _model_genes(adata: AnnData, rows: ExpressionRows, match: GeneMatch, chunk: slice) -> sp.csr_matrix:
-    """Some cells, the columns those of the model."""
-    x = in_columns(rows[chunk], match.positions)
-    empty = np.flatnonzero(np.diff(x.indptr) == 0)
-    if empty.size:
-        msg = (
-            f"{empty.size} cells have no counts in the genes of the model ({some(adata.obs_names[chunk][empty])}). "
-            "Remove them: adata = adata[~adata.obs_names.isin([...])].copy()."
-        )
-        raise ValueError(msg)
-    return x

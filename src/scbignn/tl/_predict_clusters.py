@@ -9,12 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
-from .._adata import ExpressionRows, in_columns, predicted_cluster_slots, write_slots
-from .._check import check_anndata, check_free, check_writable, gene_names, other_gene_names, some
-from .._genes import GeneMatch, check_gene_overlap
+from .._adata import ExpressionRows, predicted_cluster_slots, write_slots
+from .._check import check_anndata, check_free, check_writable
 from .._keys import ClusterKeys
 from .._training import choose_device, progress_bar
 from ..clustering import Assigned, Counts, Model, assign, row_sums
+from ._model_genes import match_genes, model_columns
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +86,7 @@ def predict_clusters(
         )
         raise TypeError(msg)
     check_free(adata, ClusterKeys(key_added))
-    match = check_gene_overlap(
-        model.genes,
-        gene_names(adata, gene_symbols),
-        min_gene_overlap=min_gene_overlap,
-        others=other_gene_names(adata, gene_symbols),
-        target="adata.var_names" if gene_symbols is None else f"adata.var[{gene_symbols!r}]",
-    )
+    match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
     torch_device = choose_device(device)
     rows = ExpressionRows(adata, layer)
     logger.info(
@@ -106,8 +100,8 @@ def predict_clusters(
     parts, starts = [], range(0, adata.n_obs, _CHUNK)
     with progress_bar(len(starts), unit="chunk", name="prediction") as bar:
         for first in starts:
-            counts = _ModelRows(adata, rows, model, match)[slice(first, first + _CHUNK)]
-            parts.append(_assigned(counts, model, known, torch_device))
+            x = model_columns(adata, rows, match, slice(first, first + _CHUNK))
+            parts.append(_assigned(_counts(x, model, known), model, known, torch_device))
             bar.update()
     found = Assigned(
         np.concatenate([part.memberships for part in parts]),
@@ -123,24 +117,9 @@ def predict_clusters(
     return target if copy else None
 
 
-class _ModelRows:
+def _counts(x: sp.csr_matrix, model: Model, known: np.ndarray) -> Counts:
     """Counts of the panel of a model, and totals in all of its genes as far as the known ones tell."""
-
-    def __init__(self, adata: AnnData, rows: ExpressionRows, model: Model, match: GeneMatch) -> None:
-        self._adata, self._rows, self._scores, self._match = adata, rows, model.scores, match
-        self._share = model.scores.gene_share[match.positions >= 0].sum()
-
-    def __getitem__(self, cells: slice) -> Counts:
-        x = in_columns(self._rows[cells], self._match.positions)
-        total = row_sums(x)
-        empty = np.flatnonzero(total == 0)
-        if empty.size:
-            msg = (
-                f"{empty.size} cells have no counts in the genes of the model ({some(self._adata.obs_names[cells][empty])}). "
-                "Remove them: adata = adata[~adata.obs_names.isin([...])].copy()."
-            )
-            raise ValueError(msg)
-        return Counts(sp.csr_matrix(x[:, self._scores.panel]), total / self._share)
+    return Counts(sp.csr_matrix(x[:, model.scores.panel]), row_sums(x) / model.scores.gene_share[known].sum())
 
 
 def _assigned(counts: Counts, model: Model, known: np.ndarray, device: object) -> Assigned:
