@@ -153,7 +153,7 @@ def cluster_cells(
         net=net,
         about=about or {},
     )
-    assigned = assign(model, points, graph, lambda: _panel_counts(rows, n, scores), device=device)
+    assigned = assign(model, graph, lambda: _panel_counts(rows, n, scores), device=device)
     if constraints is not None:
         _hold(assigned.memberships, labels, constraints.held)
     return Clustering(

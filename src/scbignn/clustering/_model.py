@@ -178,7 +178,6 @@ class Model:
 
 def assign(
     model: Model,
-    points: np.ndarray,
     graph: sp.csr_matrix,
     counts: Callable[[], Counts],
     *,
@@ -191,8 +190,8 @@ def assign(
     ----------
     model
         What was learned.
-    points, graph
-        Components of the cells, and their edges to the anchors.
+    graph
+        Edges of the cells to the anchors.
     counts
         Gives the counts of the panel; called where there is a network.
     device

@@ -125,5 +125,4 @@ def _counts(x: sp.csr_matrix, model: Model, known: np.ndarray) -> Counts:
 def _assigned(counts: Counts, model: Model, known: np.ndarray, device: object) -> Assigned:
     known = known[model.scores.panel]
     points = model.scores.components(model.scores.z_scores(counts.x, counts.total, known))
-    graph = model.landmarks.graph(points)
-    return assign(model, points, graph, lambda: counts, device=device, known=known)
+    return assign(model, model.landmarks.graph(points), lambda: counts, device=device, known=known)
