@@ -29,6 +29,7 @@ FLOORS = {
     "_genes": 2,
     "graph": 2,
     "_layers": 2,
+    "_saved_model": 2,
     "_checkpoints": 1,
     "_training": 2,
     **dict.fromkeys(WINGS, 3),

@@ -35,6 +35,5 @@ def read_model(path: str | Path) -> annotation.Model | clustering.Model:
     """
     if isinstance(path, str) and path.startswith(SCHEME):
         path = pull_address(path)
-    if kind_of(path) == "clustering":
-        return clustering.read_model(path)
-    return annotation.read_model(path)
+    kind = clustering.Model if kind_of(path) == clustering.Model.kind else annotation.Model
+    return kind.read(path)

@@ -16,7 +16,7 @@ from small import tiny
 import scbignn
 from scbignn import get
 from scbignn._files import Parts, read_parts, write_parts
-from scbignn.annotation import Model, read_model
+from scbignn.annotation import Model
 
 MODES = ["transductive", "inductive"]
 STORED = Path(__file__).parents[1] / "data" / "model-0.1"
@@ -112,13 +112,13 @@ def test_every_field_survives(model, tmp_path, kind_of_path):
 
 
 def test_predictions_are_the_same_to_the_bit(adata, model, folder):
-    before, after = said(adata, model), said(adata, read_model(folder))
+    before, after = said(adata, model), said(adata, Model.read(folder))
     for name, values in before.items():
         np.testing.assert_array_equal(after[name], values, err_msg=name)
 
 
 def test_a_model_read_and_saved_again_is_the_same(folder, tmp_path):
-    read_model(folder).save(tmp_path / "again")
+    Model.read(folder).save(tmp_path / "again")
     for name in ("model.json", "model.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -155,7 +155,7 @@ def test_nan_survives_in_strict_json(model, tmp_path):
 
     text = (tmp_path / "model" / "model.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=refuse)["history"][0]["val_loss"] is None
-    again = read_model(tmp_path / "model")
+    again = Model.read(tmp_path / "model")
     assert math.isnan(again.history[0]["val_loss"])
     assert math.isnan(again.history[1]["loss"])
     assert (again.history[1]["val_loss"], again.history[1]["round"]) == (1.0, 1)
@@ -169,7 +169,7 @@ def test_labels_and_genes_of_any_script_survive(reference, fast, tmp_path):
     reference.var_names = [f"gène/{number} 細" for number in range(40)]
     model = scbignn.tl.fit(reference, "label", config=fast)
     model.save(tmp_path / "model")
-    again = read_model(tmp_path / "model")
+    again = Model.read(tmp_path / "model")
     assert sorted(again.labels) == sorted(names.values())
     assert again.genes.tolist() == reference.var_names.tolist()
     scbignn.tl.predict(reference, again, mode="inductive")
@@ -186,7 +186,7 @@ def test_a_model_is_overwritten_only_when_asked(model, folder, tmp_path):
         other.save(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     other.save(folder, overwrite=True)
-    assert read_model(folder).labels == ["x", "y", "z"]
+    assert Model.read(folder).labels == ["x", "y", "z"]
     (tmp_path / "notes").mkdir()
     with pytest.raises(FileExistsError, match=r"notes is no saved model\. Name another folder\."):
         other.save(tmp_path / "notes", overwrite=True)
@@ -202,7 +202,7 @@ def test_an_error_while_saving_leaves_the_old_model(model, folder, adata, monkey
         with pytest.raises(KeyboardInterrupt):
             dataclasses.replace(model, labels=["x", "y", "z"]).save(folder, overwrite=True)
     assert [file.name for file in folder.parent.iterdir()] == ["model"]
-    found = said(adata, read_model(folder))
+    found = said(adata, Model.read(folder))
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
 
@@ -262,13 +262,13 @@ def test_a_sound_folder_that_does_not_hold_a_model_of_this_version(folder, tmp_p
     MISFITS[case](tensors, about)
     write_parts(tmp_path / "other", "annotation", Parts(tensors, about), overwrite=False)
     with pytest.raises(ValueError, match=r"other does not hold what this version expects .*Fit and save it anew"):
-        read_model(tmp_path / "other")
+        Model.read(tmp_path / "other")
 
 
 def test_a_model_of_another_kind(folder, tmp_path):
     write_parts(tmp_path / "other", "clustering", read_parts(folder, "annotation"), overwrite=False)
     with pytest.raises(ValueError, match=r"holds a model of the kind 'clustering', not 'annotation'"):
-        read_model(tmp_path / "other")
+        Model.read(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -277,14 +277,14 @@ def test_a_model_of_another_kind(folder, tmp_path):
 def test_a_folder_that_lost_a_file(folder, name, message):
     (folder / name).unlink()
     with pytest.raises(ValueError, match=message):
-        read_model(folder)
+        Model.read(folder)
 
 
 def test_one_changed_label_is_noticed(folder):
     text = (folder / "model.json").read_text(encoding="utf-8")
     (folder / "model.json").write_text(text.replace('"type 1"', '"type 7"'), encoding="utf-8")
     with pytest.raises(ValueError, match="was changed after it was saved"):
-        read_model(folder)
+        Model.read(folder)
 
 
 # --- models of versions that were -----------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_a_model_of_version_0_1_is_read_and_says_the_same(kind):
     stored = np.load(STORED / "predictions.npz")
     query = AnnData(sp.csr_matrix(stored["counts"], dtype=np.float32))
     query.var_names = stored["genes"]
-    model = read_model(STORED / kind)
+    model = Model.read(STORED / kind)
     assert model.labels == ["type 0", "type 1", "type 2"]
     assert model.about["versions"]["scbignn"].startswith("0.1")
     for name, values in said(query, model).items():

@@ -5,7 +5,7 @@ import pytest
 from small import CLUSTERING_NETWORK
 
 import scbignn
-from scbignn.clustering import Config, read_model
+from scbignn.clustering import Config, Model
 
 KINDS = {
     "anchors": Config(n_anchors=20, n_anchor_sets=2, n_resamples=0),
@@ -50,7 +50,7 @@ def test_a_model_is_overwritten_only_when_asked(model, tmp_path):
 def test_a_model_of_another_kind(adata, model, tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match="a model of the kind 'clustering', not 'annotation'"):
-        scbignn.annotation.read_model(tmp_path / "model")
+        scbignn.annotation.Model.read(tmp_path / "model")
 
 
 def test_what_this_version_does_not_expect(model, tmp_path):
@@ -61,7 +61,7 @@ def test_what_this_version_does_not_expect(model, tmp_path):
     parts.about.pop("target_sum")
     write_parts(tmp_path / "other", "clustering", parts, overwrite=False)
     with pytest.raises(ValueError, match="does not hold what this version expects"):
-        read_model(tmp_path / "other")
+        Model.read(tmp_path / "other")
 
 
 def test_it_holds_no_cells(model, tmp_path):

@@ -17,7 +17,7 @@ from ._fit import fit
 from ._hierarchy import BackOff, LabelTree, back_off, label_tree, label_tree_from_columns
 from ._homophily import Homophily
 from ._importance import Anchored, Importance, importance_of
-from ._model import Model, model_of, read_model
+from ._model import Model, model_of
 from ._panel import top_label_genes, top_variance_genes
 from ._predict import Prediction, Predictor
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
@@ -74,7 +74,6 @@ __all__ = [
     "normalize",
     "novelty_score",
     "raw_neighbors",
-    "read_model",
     "rejection_thresholds",
     "top_label_genes",
     "top_variance_genes",

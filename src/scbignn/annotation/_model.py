@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._files import read_parts, write_parts
-from .._hub import pull, share
+from .._files import Parts
+from .._saved_model import SavedModel
 from ._cell_gnn import CellGNN
 from ._config import Config
 from ._evidence import Views
@@ -28,13 +27,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(SavedModel):
     """What :func:`scbignn.tl.fit` learned: M genes, of which T are in the panel, C labels, N reference cells.
 
     It holds no counts, but the normalised expression of the panel for each reference cell: share a model as you would
     share that.
     """
 
+    kind: ClassVar[str] = "annotation"
     genes: np.ndarray
     """(M,) names, str."""
     labels: list[str]
@@ -69,95 +69,15 @@ class Model:
     about: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: versions, slot and kind of the expression, label column, seed, hash of the data."""
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model to a folder, which :func:`scbignn.read_model` reads: tensors and one JSON file, no code.
-
-        Parameters
-        ----------
-        path
-            The folder; it is created.
-        overwrite
-            Replace a model that is there.
-
-        Raises
-        ------
-        FileExistsError
-            There is something at `path`, and it is not to be overwritten, or is no saved model.
-        """
-        write_parts(path, "annotation", parts_of(self), overwrite=overwrite)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | None = None,
-        private: bool = False,
-        commit_message: str = "Upload model",
-        endpoint: str | None = None,
-    ) -> str:
-        """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
-
-        Mind who may see it: a model holds the expression of its panel for every reference cell.
-
-        Parameters
-        ----------
-        repo_id
-            "owner/name" of the repository; it is made if it does not exist.
-        token
-            Of a user who may write there; by default the one that `hf auth login` stored.
-        private
-            Of a new repository: whether others may not see it.
-        commit_message
-            What the hub's history says.
-        endpoint
-            Another hub than that of the environment variable `HF_ENDPOINT`, or https://huggingface.co.
-
-        Returns
-        -------
-        Address of the repository. ``scbignn.read_model("hf://owner/name")`` reads the model.
-
-        Raises
-        ------
-        ConnectionError
-            The hub cannot be reached.
-        ModuleNotFoundError
-            huggingface_hub is not installed.
-        PermissionError
-            The hub does not let you.
-        ValueError
-            `repo_id` is no name of a repository.
-        """
-        where = {"token": token, "private": private, "message": commit_message, "endpoint": endpoint}
-        return share(self.save, model_card(self, repo_id), repo_id, **where)
+    def _parts(self) -> Parts:
+        return parts_of(self)
 
     @classmethod
-    def from_hub(
-        cls, repo_id: str, revision: str | None = None, *, token: str | None = None, endpoint: str | None = None
-    ) -> Model:
-        """Read a model from the Hugging Face Hub. Only its two files are downloaded, and nothing is run.
+    def _of_parts(cls, parts: Parts) -> Model:
+        return cls(**fields_of(parts))
 
-        Parameters
-        ----------
-        repo_id
-            "owner/name" of the repository.
-        revision
-            Branch, tag or commit; by default the newest state.
-        token, endpoint
-            As in :meth:`push_to_hub`.
-
-        Raises
-        ------
-        ConnectionError
-            The hub cannot be reached, and the model was not read before.
-        FileNotFoundError
-            There is no such repository or revision, or you may not see it.
-        ModuleNotFoundError
-            huggingface_hub is not installed.
-        ValueError
-            `repo_id` is no name of a repository, or what is there is no such model, one of a newer version, or one that
-            is incomplete or was changed.
-        """
-        return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
+    def _card(self, repo_id: str) -> str:
+        return model_card(self, repo_id)
 
     def __repr__(self) -> str:
         n_cells, (n_genes, n_panel) = len(self.reference.y), (len(self.genes), len(self.panel))
@@ -272,29 +192,6 @@ def model_of(
         colors=colors,
         about=about or {},
     )
-
-
-def read_model(path: str | Path) -> Model:
-    """Read a model that :meth:`scbignn.annotation.Model.save` wrote. Nothing in the folder is run.
-
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        It holds no model of scbignn, one of a newer version, or one that is incomplete or was changed.
-    """
-    tensors, about = read_parts(path, "annotation")
-    try:
-        return Model(**fields_of(tensors, about))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} does not hold what this version expects of a model ({error!r}). Fit and save it anew."
-        raise ValueError(msg) from error
 
 
 def _on_cpu(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import Tensor
 
 from .._checkpoints import below, prefixed
 from .._files import Parts
@@ -62,8 +61,9 @@ def parts_of(model: Model) -> Parts:
     return Parts({**tensors, **prefixed(gene_weights=model.gene_weights, cell_weights=model.cell_weights)}, about)
 
 
-def fields_of(tensors: dict[str, Tensor], about: dict[str, Any]) -> dict[str, Any]:
+def fields_of(parts: Parts) -> dict[str, Any]:
     """The inverse of :func:`parts_of`: the fields of a model by name, also of one that an early version wrote."""
+    tensors, about = parts
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
     views = None
     if "views.loadings" in arrays:

@@ -7,7 +7,7 @@ from ._fit import Clustering, cluster_cells
 from ._genes import dispersion_genes
 from ._landmarks import Landmarks
 from ._losses import clustering_loss, soft_assignment, zinb_loss
-from ._model import Assigned, Model, Net, assign, read_model
+from ._model import Assigned, Model, Net, assign
 from ._network import Counts
 from ._number import best_number, evidence, modularity
 from ._scores import Scores, row_sums
@@ -36,7 +36,6 @@ __all__ = [
     "find_anchors",
     "jaccard",
     "modularity",
-    "read_model",
     "row_sums",
     "singular_map",
     "soft_assignment",

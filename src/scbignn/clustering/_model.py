@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from .._checkpoints import below, prefixed
-from .._files import Parts, read_parts, write_parts
-from .._hub import as_table, card, pull, share
+from .._files import Parts
+from .._hub import as_table, card
+from .._saved_model import SavedModel
 from ._config import Config
 from ._encoder import BGFormer
 from ._landmarks import Landmarks
@@ -22,7 +22,9 @@ from ._losses import soft_assignment
 from ._network import Counts, embed_cells
 from ._scores import Scores, chunks
 
-_KIND = "clustering"
+#: Fields of scores and of landmarks that are arrays.
+_SCORES = ("panel", "gene_share", "center", "scale", "middle", "loadings")
+_LANDMARKS = ("anchors", "mapping", "shares")
 
 
 class Net(NamedTuple):
@@ -49,9 +51,10 @@ class Assigned(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(SavedModel):
     """What :func:`scbignn.tl.fit_clusters` learned. It holds no cells: anchors, genes, and what anchors say."""
 
+    kind: ClassVar[str] = "clustering"
     genes: np.ndarray
     """(M,) names, str."""
     config: Config
@@ -67,95 +70,39 @@ class Model:
         """K."""
         return self.landmarks.shares.shape[1] if self.net is None else len(self.net.centers)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model to a folder, which :func:`scbignn.read_model` reads: tensors and one JSON file, no code.
-
-        Parameters
-        ----------
-        path
-            The folder; it is created.
-        overwrite
-            Replace a model that is there.
-
-        Raises
-        ------
-        FileExistsError
-            There is something at `path`, and it is not to be overwritten, or is no saved model.
-        """
-        write_parts(path, _KIND, _parts(self), overwrite=overwrite)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | None = None,
-        private: bool = False,
-        commit_message: str = "Upload model",
-        endpoint: str | None = None,
-    ) -> str:
-        """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
-
-        It holds no cells.
-
-        Parameters
-        ----------
-        repo_id
-            "owner/name" of the repository; it is made if it does not exist.
-        token
-            Of a user who may write there; by default the one that `hf auth login` stored.
-        private
-            Of a new repository: whether others may not see it.
-        commit_message
-            What the hub's history says.
-        endpoint
-            Another hub than that of the environment variable `HF_ENDPOINT`, or https://huggingface.co.
-
-        Returns
-        -------
-        Address of the repository. ``scbignn.read_model("hf://owner/name")`` reads the model.
-
-        Raises
-        ------
-        ConnectionError
-            The hub cannot be reached.
-        ModuleNotFoundError
-            huggingface_hub is not installed.
-        PermissionError
-            The hub does not let you.
-        ValueError
-            `repo_id` is no name of a repository.
-        """
-        where = {"token": token, "private": private, "message": commit_message, "endpoint": endpoint}
-        return share(self.save, model_card(self, repo_id), repo_id, **where)
+    def _parts(self) -> Parts:
+        arrays = {f"scores.{name}": getattr(self.scores, name) for name in _SCORES}
+        arrays |= {f"landmarks.{name}": getattr(self.landmarks, name) for name in _LANDMARKS}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        if self.net is not None:
+            tensors |= {"net.centers": torch.from_numpy(self.net.centers), **prefixed(net=self.net.weights)}
+        about = {
+            "genes": self.genes.tolist(),
+            "config": self.config.to_dict(),
+            "target_sum": self.scores.target_sum,
+            "n_batches": self.landmarks.n_batches,
+            "net_scale": None if self.net is None else self.net.scale,
+            "about": self.about,
+        }
+        return Parts(tensors, about)
 
     @classmethod
-    def from_hub(
-        cls, repo_id: str, revision: str | None = None, *, token: str | None = None, endpoint: str | None = None
-    ) -> Model:
-        """Read a model from the Hugging Face Hub. Only its two files are downloaded, and nothing is run.
+    def _of_parts(cls, parts: Parts) -> Model:
+        tensors, about = parts
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
+        config = Config(**about["config"])
+        net = None
+        if about["net_scale"] is not None:
+            net = Net(below(tensors, "net"), arrays["net.centers"], about["net_scale"])
+        scores = Scores(
+            target_sum=about["target_sum"], clip=config.clip, **{name: arrays[f"scores.{name}"] for name in _SCORES}
+        )
+        found = {name: arrays[f"landmarks.{name}"] for name in _LANDMARKS}
+        landmarks = Landmarks(n_nearest=config.n_nearest, **found, n_batches=about.get("n_batches", 1))
+        return Model(np.asarray(about["genes"], dtype=str), config, scores, landmarks, net, about["about"])
 
-        Parameters
-        ----------
-        repo_id
-            "owner/name" of the repository.
-        revision
-            Branch, tag or commit; by default the newest state.
-        token, endpoint
-            As in :meth:`push_to_hub`.
-
-        Raises
-        ------
-        ConnectionError
-            The hub cannot be reached, and the model was not read before.
-        FileNotFoundError
-            There is no such repository or revision, or you may not see it.
-        ModuleNotFoundError
-            huggingface_hub is not installed.
-        ValueError
-            `repo_id` is no name of a repository, or what is there is no such model, one of a newer version, or one that
-            is incomplete or was changed.
-        """
-        return read_model(pull(repo_id, revision, token=token, endpoint=endpoint))
+    def _card(self, repo_id: str) -> str:
+        return model_card(self, repo_id)
 
     def __repr__(self) -> str:
         n_sets, m, _ = self.landmarks.anchors.shape
@@ -247,61 +194,3 @@ def model_card(model: Model, repo_id: str) -> str:
         "([arXiv 2602.07475](https://arxiv.org/abs/2602.07475))."
     )
     return card(repo_id, what, ["single-cell", "scRNA-seq", "clustering"], sections)
-
-
-def read_model(path: str | Path) -> Model:
-    """Read a model that :meth:`scbignn.clustering.Model.save` wrote. Nothing in the folder is run.
-
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        It holds no such model, one of a newer version, or one that is incomplete or was changed.
-    """
-    tensors, about = read_parts(path, _KIND)
-    try:
-        return _from_parts(tensors, about)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} does not hold what this version expects of a model ({error!r}). Fit and save it anew."
-        raise ValueError(msg) from error
-
-
-_SCORES = ("panel", "gene_share", "center", "scale", "middle", "loadings")
-_LANDMARKS = ("anchors", "mapping", "shares")
-
-
-def _parts(model: Model) -> Parts:
-    arrays = {f"scores.{name}": getattr(model.scores, name) for name in _SCORES}
-    arrays |= {f"landmarks.{name}": getattr(model.landmarks, name) for name in _LANDMARKS}
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    if model.net is not None:
-        tensors |= {"net.centers": torch.from_numpy(model.net.centers), **prefixed(net=model.net.weights)}
-    about = {
-        "genes": model.genes.tolist(),
-        "config": model.config.to_dict(),
-        "target_sum": model.scores.target_sum,
-        "n_batches": model.landmarks.n_batches,
-        "net_scale": None if model.net is None else model.net.scale,
-        "about": model.about,
-    }
-    return Parts(tensors, about)
-
-
-def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any]) -> Model:
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if "/" not in name}
-    config = Config(**about["config"])
-    net = None
-    if about["net_scale"] is not None:
-        net = Net(below(tensors, "net"), arrays["net.centers"], about["net_scale"])
-    scores = Scores(
-        target_sum=about["target_sum"], clip=config.clip, **{name: arrays[f"scores.{name}"] for name in _SCORES}
-    )
-    found = {name: arrays[f"landmarks.{name}"] for name in _LANDMARKS}
-    landmarks = Landmarks(n_nearest=config.n_nearest, **found, n_batches=about.get("n_batches", 1))
-    return Model(np.asarray(about["genes"], dtype=str), config, scores, landmarks, net, about["about"])
