@@ -41,7 +41,7 @@ def test_genes_by_another_name(cells):
         ({"n_clusters": 1}, ValueError, "n_clusters=1 must be at least 2"),
         ({"gene_symbols": "no"}, KeyError, "adata.var has no column 'no'"),
         ({"layer": "no"}, KeyError, "adata.layers has no 'no'"),
-        ({"config": 3}, TypeError, "config is a builtins.int"),
+        ({"config": 3}, TypeError, "config is a int"),
     ],
 )
 def test_what_is_refused(cells, arguments, error, message):

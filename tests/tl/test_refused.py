@@ -88,6 +88,12 @@ ARGUMENTS = {
     "model is a path": (("predict",), {"model": "folder"}, TypeError, ["model is a str", "scbignn.read_model"]),
     "model is a config": (("predict",), {"model": Config()}, TypeError, ["model is a Config", "scbignn.tl.fit"]),
     "config is a dict": (LABELLING, {"config": {"width": 8}}, TypeError, ["config is a dict", "Config(n_rounds=2)"]),
+    "config is another method's": (
+        LABELLING,
+        {"config": scbignn.clustering.Config()},
+        TypeError,
+        ["config is a scbignn.clustering.Config. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."],
+    ),
     "config is a class": (LABELLING, {"config": Config}, TypeError, ["config is a type", "Config(n_rounds=2)"]),
     "neighbours are text": (LABELLING, {"n_neighbors": "5"}, ValueError, ["n_neighbors='5'", "integer >= 1"]),
     "all cells are neighbours": (LABELLING, {"n_neighbors": 60}, ValueError, ["too large for 60 cells", "59"]),

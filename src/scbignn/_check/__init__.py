@@ -3,6 +3,7 @@
 from ._arguments import (
     cell_pairs,
     check_anndata,
+    check_config,
     check_n_clusters,
     check_n_neighbors,
     check_transformer,
@@ -53,6 +54,7 @@ __all__ = [
     "batch_names",
     "cell_pairs",
     "check_anndata",
+    "check_config",
     "check_expression",
     "check_free",
     "check_layer",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from anndata import AnnData
 
 from ._words import counted, some
+
+C = TypeVar("C")
 
 
 def check_type(adata: AnnData) -> None:
@@ -63,6 +67,28 @@ def generator_of(rng: int | np.random.Generator | None) -> np.random.Generator:
             msg = f"rng={rng} must be non-negative. Pass a seed, such as rng=0."
             raise ValueError(msg)
     return np.random.default_rng(rng)
+
+
+def check_config(config: C | None, kind: type[C], example: str, **changes: object) -> C:
+    """A config of the kind, or its default, with the changes that are not None.
+
+    Raises
+    ------
+    TypeError
+        It is something else, such as the config of another method.
+    """
+    if config is None:
+        config = kind()
+    elif not isinstance(config, kind):
+        msg = f"config is a {_public_name(type(config))}. Pass a {_public_name(kind)}, such as {example}."
+        raise TypeError(msg)
+    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _public_name(kind: type) -> str:
+    """`scbignn.clustering.Config` for what a private module defines; without the module for what is built in."""
+    module = kind.__module__.partition("._")[0]
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def checkpoint_folder(checkpoint_dir: str | Path | None) -> Path | None:

@@ -28,7 +28,7 @@ from .._checkpoints import remove_checkpoints
 from .._genes import GeneMatch
 from ..annotation import Config
 from ._fit import fit_genes, named_genes
-from ._learn import check_config, learn, rejection_rate
+from ._learn import annotation_config, learn, rejection_rate
 from ._model_genes import match_genes
 from ._predict import check_mode, predict
 
@@ -212,7 +212,7 @@ def annotate(
         check_writable(adata, copy=copy)
         check_new_key(adata, key_added)
         # Before training: what the labels are called is looked at by `predict`.
-        rejection_rate(reject, false_rejection_rate, [], check_config(config))
+        rejection_rate(reject, false_rejection_rate, [], annotation_config(config))
         reference, own, match, names = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
         _check_cells(adata, reference, match, layer)
         rng = generator_of(rng)

@@ -18,7 +18,7 @@ from .._checkpoints import remove_checkpoints
 from .._keys import AuditKeys
 from ..annotation import Config, audit_table, label_shapes
 from ..annotation import audit_labels as audit_cells
-from ._learn import check_config, learn
+from ._learn import annotation_config, learn
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def audit_labels(
     check_writable(adata, copy=False)
     keys = AuditKeys(key_added)
     check_free(adata, keys, labels_key)
-    config = check_config(config)
+    config = annotation_config(config)
     if not config.cross_fit_folds:
         msg = "config.cross_fit_folds=0 leaves nothing to audit by. Use a config with cross_fit_folds=3."
         raise ValueError(msg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from .._check import (
     Labels,
     cell_pairs,
     check_anndata,
+    check_config,
     check_free,
     check_n_clusters,
     check_writable,
@@ -223,7 +223,7 @@ def clustered(
 ) -> Run:
     """What `tl.cluster` and `tl.fit_clusters` have in common; `verb` is what the log calls it."""
     check_n_clusters(n_clusters, adata.n_obs)
-    config = _config(config, n_top_genes=n_top_genes, n_anchors=n_anchors)
+    config = check_config(config, Config, "Config(n_anchors=512)", n_top_genes=n_top_genes, n_anchors=n_anchors)
     labels, constraints = _constraints(adata, known, n_clusters, config)
     batches = read_batches(adata, batch_key)
     if batches is not None and config.network:
@@ -305,15 +305,3 @@ def _constraints(
     together = cell_pairs(adata, known.must_link, "must_link")
     apart = cell_pairs(adata, known.cannot_link, "cannot_link")
     return labels, constraints_of(codes, n_labels, together, apart, adata.obs_names.to_numpy())
-
-
-def _config(config: Config | None, **changes: object) -> Config:
-    if config is None:
-        config = Config()
-    elif not isinstance(config, Config):
-        msg = (
-            f"config is a {type(config).__module__}.{type(config).__name__}. Pass a scbignn.clustering.Config, such as "
-            "Config(n_anchors=512)."
-        )
-        raise TypeError(msg)
-    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})

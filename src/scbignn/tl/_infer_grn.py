@@ -21,7 +21,7 @@ from .._adata import (
     stale_grn_slots,
     write_slots,
 )
-from .._check import check_anndata, check_free, checkpoint_folder, counted, generator_of
+from .._check import check_anndata, check_config, check_free, checkpoint_folder, counted, generator_of
 from .._checkpoints import Checkpoints, remove_checkpoints
 from .._keys import GrnKeys, group_keys, is_grn
 from .._settings import settings
@@ -147,7 +147,7 @@ def infer_grn(
     start = time.perf_counter()
     check_anndata(adata)
     check_free(adata, GrnKeys(key_added))
-    config = _checked_config(config)
+    config = check_config(config, Config, "Config(n_repeats=5)")
     if split not in SPLITS:
         msg = f"split={split!r} is unknown. Use split={', '.join(map(repr, SPLITS[:-1]))} or {SPLITS[-1]!r}."
         raise ValueError(msg)
@@ -225,15 +225,6 @@ def infer_grn(
 def _kept(group: int) -> str:
     """The name below which the encoder of a group is kept."""
     return f"encoder-{group}"
-
-
-def _checked_config(config: Config | None) -> Config:
-    if config is None:
-        return Config()
-    if not isinstance(config, Config):
-        msg = f"config is a {type(config).__name__}. Pass a scbignn.regulation.Config, such as Config(n_repeats=5)."
-        raise TypeError(msg)
-    return config
 
 
 def _check_group_free(adata: AnnData, key: str, key_added: str) -> None:

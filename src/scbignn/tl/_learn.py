@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from .._check import (
     Expression,
     Labels,
     check_anndata,
+    check_config,
     check_n_neighbors,
     check_transformer,
     checkpoint_folder,
@@ -115,7 +115,7 @@ def prepare(
     check_anndata(adata, in_memory=False)
     labels = read_labels(adata, labels_key, unlabeled_category, may_be_complete=may_be_complete)
     batches = read_batches(adata, batch_key, labels)
-    config = check_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
+    config = annotation_config(config, n_top_genes=n_top_genes, n_neighbors=n_neighbors)
     check_n_neighbors(config.n_neighbors, adata.n_obs)
     check_transformer(transformer)
     folder = checkpoint_folder(checkpoint_dir)
@@ -213,7 +213,7 @@ def run_params(start: Prepared, labels_key: str, unlabeled_category: object) -> 
     return params if start.transformer is None else params | {"transformer": describe_search(start.transformer)}
 
 
-def check_config(config: Config | None, **changes: object) -> Config:
+def annotation_config(config: Config | None, **changes: object) -> Config:
     """The config, or the default, with the changes that are not None.
 
     Raises
@@ -221,12 +221,7 @@ def check_config(config: Config | None, **changes: object) -> Config:
     TypeError
         It is none.
     """
-    if config is None:
-        config = Config()
-    elif not isinstance(config, Config):
-        msg = f"config is a {type(config).__name__}. Pass a scbignn.annotation.Config, such as Config(n_rounds=2)."
-        raise TypeError(msg)
-    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    return check_config(config, Config, "Config(n_rounds=2)", **changes)
 
 
 def rejection_rate(
