@@ -64,6 +64,18 @@ def test_missing_and_unlabeled_are_both_unlabelled():
     assert _check.read_labels(labelled(["a", "b", None, "?"]), "label", "?").codes.tolist() == [0, 1, -1, -1]
 
 
+@pytest.mark.parametrize("name", ["nan", "unknown", "NA", "", " Unassigned"])
+def test_a_label_that_says_there_is_none_is_told(caplog, name):
+    values = ["a", "b", name, "a", "b", name, "Unknown"]
+    assert name in _check.read_labels(labelled(values), "label", "Unknown").names
+    (record,) = caplog.records
+    assert f"holds {name!r}, which is taken for a cell type" in record.getMessage()
+    assert f"pass unlabeled_category={name!r}" in record.getMessage()
+    caplog.clear()
+    _check.read_labels(labelled(values), "label", name)
+    assert not [record for record in caplog.records if repr(name) in record.getMessage()]
+
+
 def test_a_label_on_one_cell_is_kept_with_a_warning(caplog):
     found = _check.read_labels(labelled(["a", "a", "rare", "Unknown"]), "label", "Unknown")
     assert found.names == ["a", "rare"]
@@ -104,7 +116,9 @@ def named(**columns) -> AnnData:
 def test_gene_names_are_the_index_or_a_column():
     adata = named(symbol=["A", None, "C", "C"])
     assert _check.gene_names(adata, None).equals(adata.var_names)
-    assert _check.gene_names(adata, "symbol").tolist() == ["A", None, "C", "C"]
+    names = _check.gene_names(adata, "symbol")
+    assert names.isna().tolist() == [False, True, False, False]
+    assert names[[0, 2, 3]].tolist() == ["A", "C", "C"]
     assert _check.gene_names(named(symbol=pd.Categorical(list("xyzz"))), "symbol").tolist() == list("xyzz")
 
 
@@ -126,7 +140,8 @@ def test_other_gene_names():
         about=["a b", "c d", "e f", "g h"],
     )
     adata.raw = adata
-    found = {line: names.tolist() for line, names in _check.other_gene_names(adata, None).items()}
+    names = _check.other_gene_names(adata, None)
+    found = {line: [None if pd.isna(name) else name for name in column] for line, column in names.items()}
     assert found == {
         "gene_symbols='symbol'": list("wxyz"),
         "gene_symbols='some'": ["p", "q", "r", None],

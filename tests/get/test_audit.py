@@ -9,7 +9,7 @@ from scbignn import get
 def audited(adata):
     """An audit by hand: of sixty cells half are labelled, and one of these was not audited."""
     names = ["type 0", "type 1", "type 2"]
-    labelled = (adata.obs["cell_type"] != "Unknown").to_numpy()
+    labelled = (adata.obs["cell_type"] != "Unknown").to_numpy(copy=True)
     labelled[np.flatnonzero(labelled)[4]] = False
     rng = np.random.default_rng(0)
     wrong = np.where(labelled, rng.random(60).round(1), np.nan).astype(np.float32)

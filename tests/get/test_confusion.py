@@ -1,4 +1,5 @@
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ def test_columns_of_a_table_may_be_read_only():
     """As they are from pandas 3 on."""
     adata = run_of(5)
     expected = get.confusion(adata, "truth", sort=True)
-    with pd.option_context("mode.copy_on_write", True):
+    is_default = int(pd.__version__.partition(".")[0]) >= 3
+    with nullcontext() if is_default else pd.option_context("mode.copy_on_write", True):
         pd.testing.assert_frame_equal(get.confusion(adata, "truth", sort=True), expected)
 
 

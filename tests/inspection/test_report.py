@@ -54,7 +54,7 @@ def test_frame():
             "mend": ["", "mend()"],
         }
     )
-    pd.testing.assert_frame_equal(Report(1, 1, (OK, PROBLEM)).to_frame(), expected)
+    pd.testing.assert_frame_equal(Report(1, 1, (OK, PROBLEM)).to_frame(), expected, check_dtype=False)
     assert Report(1, 1, ()).to_frame().columns.tolist() == ["what", "level", "found", "mend"]
 
 

@@ -67,7 +67,7 @@ def test_types_and_shapes(cells, config):
     p = cells.obsm["bgformer_proba"]
     assert (p.dtypes == np.float32).all()
     assert p.index.equals(cells.obs_names)
-    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     assert (p.idxmax(axis=1) == cells.obs["bgformer"].astype(str)).all()
     assert cells.obsm["X_bgformer"].shape == (90, 8 if config.network else 3)
     assert cells.obsm["X_bgformer"].dtype == np.float32
