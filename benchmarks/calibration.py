@@ -4,9 +4,9 @@
                                      [--json OUT]
     python benchmarks/calibration.py --read RUN.json [RUN.json ...]
 
-Within a set, a fold of the cells loses its labels (transductive). Across batches, a model of one batch labels another, in both
-modes; the pairs are those of `transfer.py`. The same probabilities are scored twice: as p gives them, and calibrated on labelled
-cells. 15 bins of equal numbers of cells.
+Within a set, a fold of the cells loses its labels (transductive); and a model of one fold labels the other four, in both modes.
+Across batches, a model of one batch labels another; the pairs are those of `transfer.py`. The same probabilities are scored
+twice: as p gives them, and calibrated on labelled cells. 15 bins of equal numbers of cells.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def main() -> None:
         counts, truth, _ = load(name, options.data)
         for fold in options.folds:
             for seed in options.seeds:
-                done(name, _in_a_process(within, counts, truth, folds(name) == fold, seed, options.threads))
+                own = folds(name) == fold
+                found = _in_a_process(within, counts, truth, own, seed, options.threads)
+                done(name, found + _in_a_process(of_a_fold, counts, truth, own, seed, options.threads))
     print(table(rows))
 
 
@@ -80,21 +82,42 @@ def within(counts, truth: np.ndarray, hidden: np.ndarray, seed: int, threads: in
     return [figures("within", "transductive", truth[hidden], p, trust.calibration.apply(p), seed)]
 
 
+def of_a_fold(counts, truth: np.ndarray, own: np.ndarray, seed: int, threads: int) -> list[dict[str, object]]:
+    """Of the cells of all other folds that have a label of this one, by a model of this one."""
+    asked = ~own & np.isin(truth, truth[own])
+    return of_a_query("of a fold", counts[own], truth[own], counts[asked], truth[asked], seed, threads)
+
+
 def across(adata: anndata.AnnData, reference: str, query: str, seed: int, threads: int) -> list[dict[str, object]]:
-    """Of the cells of another batch, in both modes."""
-    torch.set_num_threads(threads)
+    """Of the cells of another batch."""
     problem, truth, _ = transfer(adata, reference, query, seed)
     known = problem.batch == 0
-    labels, y = np.unique(problem.y[known], return_inverse=True)
+    return of_a_query(
+        "across", problem.counts[known], problem.y[known], problem.counts[problem.test], truth, seed, threads
+    )
+
+
+def of_a_query(
+    kind: str, counts, y: np.ndarray, query, truth: np.ndarray, seed: int, threads: int
+) -> list[dict[str, object]]:
+    """Of other cells, by a model, in both modes."""
+    torch.set_num_threads(threads)
+    labels, y = np.unique(y, return_inverse=True)
+    names, genes = [str(label) for label in labels], np.arange(counts.shape[1]).astype(str)
     with settings.override(progress=False):
-        found = annotate_cells(problem.counts[known], y, len(labels), Config(), seed=seed, **WHERE)
+        found = annotate_cells(counts, y, len(labels), Config(), seed=seed, **WHERE)
         trust, _ = trust_of(found, of_its_own=False, seed=seed)
-        model = model_of(found, adata.var_names, [str(label) for label in labels])  # it does not calibrate
-        predictor, query = Predictor(model, np.ones(adata.n_vars, dtype=bool), **WHERE), problem.counts[problem.test]
-        answers = {"inductive": predictor.inductive(query).p}
-        answers["transductive"] = predictor.transductive(query, seed=seed)[0].p
-    truth, apply = np.searchsorted(labels, truth), trust.calibration.apply
-    return [figures("across", mode, truth, p, apply(p), seed) for mode, p in answers.items()]
+        answers = {}
+        for calibrated in (None, trust):
+            model = model_of(found, genes, names, trust=calibrated)
+            predictor = Predictor(model, np.ones(len(genes), dtype=bool), **WHERE)
+            for mode in ("inductive", "transductive"):
+                answer = (
+                    predictor.inductive(query) if mode == "inductive" else predictor.transductive(query, seed=seed)[0]
+                )
+                answers.setdefault(mode, []).append(answer.p)
+    truth = np.searchsorted(labels, truth)
+    return [figures(kind, mode, truth, *both, seed) for mode, both in answers.items()]
 
 
 def figures(

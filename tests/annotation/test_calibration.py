@@ -47,6 +47,30 @@ def test_rows_sum_to_one_and_keep_their_label(kind):
     np.testing.assert_array_equal(found.argmax(1), others.argmax(1))
 
 
+def test_probabilities_that_learned_otherwise_become_as_sure_as_those_that_were_calibrated():
+    p, y = problem(temperature=2.0)
+    found = calibrate(p, y)
+    like, truth = problem(seed=1, temperature=2.0)
+    flat = softmax(0.4 * np.log(like), axis=1)
+    calibrated = found.apply(flat, like)
+    assert calibrated.max(1).mean() == pytest.approx(found.apply(like).max(1).mean(), abs=1e-3)
+    np.testing.assert_array_equal(calibrated.argmax(1), flat.argmax(1))
+    np.testing.assert_allclose(found.apply(like, like), found.apply(like), atol=1e-3)
+    right = like.argmax(1) == truth
+    assert reliability(found.apply(flat).max(1), right).ece > 0.1
+    assert reliability(calibrated.max(1), right).ece < 0.04
+
+
+def test_confidence_goes_as_far_as_it_can():
+    p, y = problem()
+    even, sure = np.full((3, 4), 0.25), np.eye(4)[:3]
+    found = calibrate(p, y)
+    for one, like in ((even, sure), (sure, even)):
+        calibrated = found.apply(one, like)
+        assert np.isfinite(calibrated).all()
+        np.testing.assert_array_equal(calibrated.argmax(1), one.argmax(1))
+
+
 def test_more_confident_stays_more_confident():
     p, y = problem(temperature=3.0)
     two = np.linspace(0.5, 1, 500)

@@ -317,6 +317,9 @@ def test_a_model_of_version_0_1_is_read_and_says_the_same(kind):
     assert model.about["versions"]["scbignn"].startswith("0.1")
     for name, values in said(query, model).items():
         # p and h of all cells together come from training, in which rounding grows.
+        if name == "p transductive" and model.trust is not None:  # which was not so sure in version 0.1
+            np.testing.assert_array_equal(values.argmax(1), stored[f"{kind}: {name}"].argmax(1))
+            continue
         trained = name == "p transductive" or (name != "p inductive" and model.config.n_rounds and "trans" in name)
         atol = 1e-3 if trained else 1e-5
         np.testing.assert_allclose(values, stored[f"{kind}: {name}"], rtol=1e-5, atol=atol, err_msg=name)

@@ -6,7 +6,16 @@ import pytest
 import scipy.sparse as sp
 from small import CPU, tiny
 
-from scbignn.annotation import ByBatch, Trust, calibrate, label_shapes, novelty_score, rejection_thresholds, trust_of
+from scbignn.annotation import (
+    ByBatch,
+    Trust,
+    _trust,
+    calibrate,
+    label_shapes,
+    novelty_score,
+    rejection_thresholds,
+    trust_of,
+)
 from scbignn.annotation._draws import deal_folds
 from scbignn.annotation._evidence import principal
 from scbignn.graph import nearest_neighbors
@@ -66,9 +75,9 @@ def test_the_seed_deals_the_folds_of_the_calibration(found):
 def test_labelled_cells_are_scored_as_if_they_came_later(found):
     """Each fold in components of the other cells, by the distances to the other cells' labels."""
     _, score = trust_of(found, of_its_own=False, seed=0)
-    labelled, fold = np.arange(80), deal_folds(found.y[:80], 3, np.random.default_rng(0))
+    labelled, fold = np.arange(80), deal_folds(found.y[:80], 10, np.random.default_rng(0))
     assert np.isnan(score[80:]).all()
-    for number in range(3):
+    for number in range(10):
         cells = labelled[fold == number]
         others = np.setdiff1d(np.arange(N), cells)
         x = found.expression.toarray().astype(np.float64)
@@ -76,6 +85,16 @@ def test_labelled_cells_are_scored_as_if_they_came_later(found):
         shapes = label_shapes((x @ right[:4].T)[others], found.y[others], C)
         expected = novelty_score(shapes.distances((x @ right[:4].T)[cells]), found.evidence.cell_decisions[cells])
         np.testing.assert_allclose(score[cells], expected, atol=1e-3)
+
+
+def test_of_very_many_cells_there_are_fewer_folds(found, monkeypatch):
+    seen = []
+    monkeypatch.setattr(_trust, "principal", lambda *given: seen.append(1) or principal(*given))
+    for few, n_folds in ((N, 10), (N - 1, found.config.cross_fit_folds)):
+        monkeypatch.setattr(_trust, "DECOMPOSED_CELLS", few)
+        trust_of(found, of_its_own=False, seed=0)
+        assert len(seen) == n_folds
+        seen.clear()
 
 
 def test_where_labels_are_few_cells_of_the_run_are_scored_alone(found):

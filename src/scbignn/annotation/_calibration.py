@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.isotonic import IsotonicRegression
 
@@ -69,10 +69,32 @@ class Calibration:
     held_out: Literal["folds", "batches"]
     """What was left out in turn for `after` and `risk`: a fifth of the cells, or a batch."""
 
-    def apply(self, p: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, float32, shape (N, C): rows sum to 1, the most probable label stays."""
+    def apply(self, p: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+        """Calibrated probabilities, float32, shape (N, C): rows sum to 1, the most probable label stays.
+
+        Parameters
+        ----------
+        p
+            Probabilities, shape (N, C).
+        like
+            Those that the same cells get where networks learn as they did when the map was fitted, shape (N, C). Where `p`
+            learned otherwise, it is first tempered so that its mean confidence becomes theirs.
+        """
+        if like is not None:
+            p = _tempered(p, self._temperature_as(p, float(self.apply(like).max(1).mean())))
         tempered = _tempered(p, self.temperature)
         return _with_confidence(tempered, self._confidence(tempered.max(1))).astype(np.float32)
+
+    def _temperature_as(self, p: np.ndarray, mean_confidence: float) -> float:
+        """The temperature with which calibrated `p` has this confidence on the mean, or as nearly as can be."""
+
+        def gap(log_temperature: float) -> float:
+            return float(self.apply(_tempered(p, np.exp(log_temperature))).max(1).mean()) - mean_confidence
+
+        hot, cold = gap(_LOG_TEMPERATURE[1]), gap(_LOG_TEMPERATURE[0])
+        if hot >= 0 or cold <= 0:
+            return float(np.exp(_LOG_TEMPERATURE[1] if hot >= 0 else _LOG_TEMPERATURE[0]))
+        return float(np.exp(brentq(gap, *_LOG_TEMPERATURE, xtol=1e-4)))
 
     def _confidence(self, confidence: np.ndarray) -> np.ndarray:
         return self.weight * np.interp(confidence, self.knots, self.values) + (1 - self.weight) * confidence

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
-from ._em import GeneLevel
+from ._em import Fit, GeneLevel
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
 from ._fit import fit
 from ._guard import machine_probabilities
@@ -181,29 +181,39 @@ class Predictor:
             own = model.views.cell_level(alone.profiles, mean_scores)
             cell = np.vstack([reference.cell_decisions, own])
             evidence = Evidence(gene, cell, scores, model.n_components, model.views)
-        gene_gnn = model.new_gene_gnn(self.device)
         h, q = np.vstack([reference.h, alone.h]), np.vstack([reference.q, alone.q])
-        found = fit(
-            sp.vstack([reference.x, alone.x], format="csr"),
-            np.concatenate([reference.y, np.full(x.shape[0], -1)]),
-            len(model.labels),
-            model.config,
-            device=self.device,
-            engine=self.engine,
-            seed=seed,
-            evidence=evidence,
-            transformer=transformer,
-            batches=batches,
-            gene_level=GeneLevel(gene_gnn, h, q),
-        )
         mine = slice(n_reference, None)
+        together = sp.vstack([reference.x, alone.x], format="csr")
+        y = np.concatenate([reference.y, np.full(x.shape[0], -1)])
+
+        def learn(silent: np.ndarray | None = None) -> Fit:
+            return fit(
+                together,
+                y,
+                len(model.labels),
+                model.config,
+                device=self.device,
+                engine=self.engine,
+                seed=seed,
+                evidence=evidence,
+                transformer=transformer,
+                batches=batches,
+                gene_level=GeneLevel(model.new_gene_gnn(self.device), h, q),
+                silent=silent,
+            )
+
+        found, like = learn(), None
+        if model.trust is not None and model.config.labels_from != "genes":
+            # What p learns of the query's beliefs makes it less sure. It was calibrated on cells of which it learned nothing.
+            like = learn(silent=np.arange(n_reference, len(y))).p[mine]
         if evidence is not None:
             novelty = self._novelty(alone, own, predicted=found.p[mine].argmax(1))
         points = found.h if model.config.graph_from == "h" else evidence.points
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
             neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed, transformer=transformer)
-        return Prediction(self._labels(found.p[mine], alone), found.q[mine], found.h[mine], novelty), neighbors
+        p = self._labels(found.p[mine], alone, like)
+        return Prediction(p, found.q[mine], found.h[mine], novelty), neighbors
 
     @torch.no_grad()
     def _alone(self, x: sp.csr_matrix) -> _Alone:
@@ -231,11 +241,11 @@ class Predictor:
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
-    def _labels(self, p: np.ndarray, alone: _Alone) -> np.ndarray:
+    def _labels(self, p: np.ndarray, alone: _Alone, like: np.ndarray | None = None) -> np.ndarray:
         """Probabilities, calibrated where that can be: p, or what the machine on genes says where the model goes by that."""
         if self.model.config.labels_from == "genes":
             p = machine_probabilities(alone.gene_decisions)
-        return p if self.model.trust is None else self.model.trust.calibration.apply(p)
+        return p if self.model.trust is None else self.model.trust.calibration.apply(p, like)
 
     def _novelty(
         self, alone: _Alone, cell_decisions: np.ndarray, predicted: np.ndarray | None = None

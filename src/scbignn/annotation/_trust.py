@@ -11,11 +11,15 @@ import numpy as np
 from .._expression import product
 from ._calibration import Calibration, calibrate
 from ._draws import deal_folds
-from ._evidence import n_refits, principal
+from ._evidence import DECOMPOSED_CELLS, n_refits, principal
 from ._rejection import LabelShapes, Thresholds, label_shapes, novelty_score, rejection_thresholds
 
 if TYPE_CHECKING:
     from ._annotate import Annotation
+
+#: Folds of labelled cells that are scored as if they had come later, where cells are not so many that a tenth more or less
+#: hardly matters.
+_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -135,14 +139,16 @@ def _as_new(found: Annotation, seed: int) -> tuple[np.ndarray, np.ndarray | None
     """Scores of labelled cells, each fold as if it had come later; (N,) float32, NaN for other cells.
 
     Components fit the cells that they were made from: cells that come later lie nearer to the middle of the trailing
-    ones. So those of a fold are made from the other cells. Where folds are batches, a second score is of cells that were
-    first moved by what those of their batch have in common.
+    ones. So those of a fold are made from the other cells, of which there are nearly as many as in the run: from fewer, and
+    all distances are smaller. Where folds are batches, a second score is of cells that were first moved by what those of
+    their batch have in common.
     """
     evidence, y, n_labels, by_batch = found.evidence, found.y, found.cross_fitted.shape[1], found.by_batch
     if by_batch is None:
         labelled = np.flatnonzero(y >= 0)
         fold = np.full(len(y), -1)
-        fold[labelled] = deal_folds(y[labelled], found.config.cross_fit_folds, np.random.default_rng(seed))
+        n_folds = max(found.config.cross_fit_folds, _FOLDS if len(y) <= DECOMPOSED_CELLS else 0)
+        fold[labelled] = deal_folds(y[labelled], n_folds, np.random.default_rng(seed))
         decisions, together = evidence.cell_decisions, None
     else:
         fold, decisions, together = by_batch.fold, by_batch.cell_decisions, np.full(len(y), np.nan, dtype=np.float32)
