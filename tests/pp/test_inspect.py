@@ -512,6 +512,9 @@ def test_labels_of_both_sides(cells):
     assert mend == "adata.obs['kind'] = adata.obs['kind'].astype(object).replace({'T': 't '})"
     reference = cells.copy()
     assert findings(inspect(cells, reference, labels_key="kind"))["reference labels"][0] == "ok"
+    reference.obs["kind"] = np.where(np.arange(len(reference)) % 9, reference.obs["kind"].astype(object), "unsure")
+    found = findings(inspect(cells, reference, labels_key="kind", unlabeled_category="unsure"))
+    assert found["reference labels"][0] == "ok"
 
 
 def test_a_query_needs_no_labels(cells):

@@ -107,6 +107,12 @@ ARGUMENTS = {
     ),
     "checkpoint is bytes": (LABELLING, {"checkpoint_dir": b"run"}, TypeError, ["checkpoint_dir is b'run'", "a folder"]),
     "checkpoint is a file": (LABELLING, {"checkpoint_dir": "file"}, ValueError, ["'file' is a file", "another folder"]),
+    "checkpoint is a link to nothing": (
+        LABELLING,
+        {"checkpoint_dir": "link"},
+        ValueError,
+        ["'link' is a link to nowhere, which is not there", "another folder"],
+    ),
     "checkpoint within a file": (
         LABELLING,
         {"checkpoint_dir": "file/run"},
@@ -141,6 +147,7 @@ ARGUMENTS = {
 def test_bad_arguments(furnished, fast, model, contents, tmp_path, monkeypatch, case, function):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "folder").mkdir()
     _, arguments, error, fragments = ARGUMENTS[case]
     furnished.obs["depth"] = np.linspace(0.1, 9, 60)
@@ -148,7 +155,7 @@ def test_bad_arguments(furnished, fast, model, contents, tmp_path, monkeypatch, 
     refused(error, fragments, lambda: call(function, furnished, model, fast, arguments))
     assert contents(furnished) == before
     assert (tmp_path / "file").read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"]
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -251,6 +258,13 @@ DATA = {
     "one label": (LABELLING, labels("B", "Unknown"), {}, ValueError, ["single label, 'B'", "at least two types"]),
     "no label": (LABELLING, labels("Unknown", None), {}, ValueError, ["no cell has a label", "labels_key"]),
     "all labelled": (("annotate",), labels("A", "B"), {}, ValueError, ["every cell has a label", "hide some"]),
+    "all labelled, some as without": (
+        ("annotate",),
+        labels("A", "B", "unassigned"),
+        {},
+        ValueError,
+        ["every cell has a label", "or pass unlabeled_category='unassigned', which some have"],
+    ),
     "fewer cells than neighbours": (
         LABELLING,
         lambda adata: adata[:4].copy(),

@@ -371,11 +371,22 @@ def test_a_model_that_cannot_tell(changes, contents):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_no_label_has_two_cells(contents):
+def test_no_label_has_two_cells(contents, monkeypatch, caplog):
     adata = data(60)
     labels = adata.obs["shown"].astype(str)
     adata.obs["shown"] = labels.where(~labels.duplicated(), "Unknown")
     before = contents(adata)
-    with pytest.raises(ValueError, match="no label has two labelled cells.*Label more cells"):
-        scbignn.tl.annotate(adata, "shown", config=FAST, reject="auto")
+    with monkeypatch.context() as patch:
+        patch.setattr("scbignn.tl._learn.annotate_cells", lambda *_, **__: pytest.fail("it was trained"))
+        with pytest.raises(ValueError, match="no label has two labelled cells.*Label more cells"):
+            scbignn.tl.annotate(adata, "shown", config=FAST, reject="auto")
     assert contents(adata) == before
+    model = scbignn.tl.fit(adata, "shown", config=FAST)
+    with pytest.raises(ValueError, match="no label has two labelled cells.*Label more cells"):
+        scbignn.tl.predict(adata, model, false_rejection_rate=0.1)
+    assert contents(adata) == before
+    with caplog.at_level("WARNING", "scbignn"):
+        scbignn.tl.annotate(adata, "shown", config=FAST)
+    assert "confidence is not calibrated" in caplog.text
+    assert "calibration" not in adata.uns["scbignn"]
+    assert "scbignn_novelty" not in adata.obs

@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from .._check import Expression, Labels
+from .._check import Expression, Labels, one_column
 from .._genes import GeneMatch
 from .._keys import UNKNOWN, AnnotationKeys, column_names
 from .._labels import UNKNOWN_COLOR, label_text, palette_texts
@@ -124,21 +124,15 @@ def reject(
 ) -> Rejection | None:
     """The cells to call unknown so that at most this share of known ones is; None where none is to be.
 
-    `together` says whether their scores are of cells moved by what they have in common.
+    `together` says whether their scores are of cells moved by what they have in common. With a rate there is trust.
 
     Raises
     ------
     ValueError
-        No labelled cell was cross-fitted, or the run has no components, so nothing tells which cells are strange.
+        The run has no components, so nothing tells which cells are strange.
     """
     if false_rejection_rate is None:
         return None
-    if trust is None:
-        msg = (
-            "no label has two labelled cells, one to score and one to score it by, so nothing can be rejected. Label more "
-            "cells, or leave out reject and false_rejection_rate."
-        )
-        raise ValueError(msg)
     thresholds = trust.thresholds(false_rejection_rate, together=together)
     return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
 
@@ -252,7 +246,7 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def label_colors(adata: AnnData, labels_key: str, names: list[str]) -> list[str] | None:
     """The colours of `names` in the palette of `labels_key`; None where there is none or one is missing."""
-    column = adata.obs[labels_key]
+    column = one_column(adata.obs, labels_key, "labels_key")
     if not hasattr(column, "cat"):
         return None
     palette = palette_texts(adata.uns.get(f"{labels_key}_colors"), len(column.cat.categories))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
+from .._check import in_memory
 from .._genes import GeneMatch
 
 
@@ -22,9 +24,15 @@ class Slot(NamedTuple):
 
 
 def write_slots(adata: AnnData, slots: list[Slot]) -> None:
-    """Write all slots or none: after an error or an interrupt every slot is as it was before."""
-    before = []
+    """Write all slots or none: after an error or an interrupt every slot is as it was before.
+
+    What `anndata.experimental.read_lazy` left on disk of obs and var is read into memory.
+    """
+    before, lazy = [], {name: getattr(adata, name) for name in ("obs", "var")}
+    lazy = {name: table for name, table in lazy.items() if not isinstance(table, pd.DataFrame)}
     try:
+        for attribute, table in lazy.items():
+            setattr(adata, attribute, in_memory(table))
         for attribute, name, value in slots:
             mapping = getattr(adata, attribute)
             before.append((attribute, name, name in mapping, mapping.get(name)))
@@ -39,6 +47,8 @@ def write_slots(adata: AnnData, slots: list[Slot]) -> None:
                 mapping[name] = value
             elif name in mapping:
                 del mapping[name]
+        for attribute, table in lazy.items():
+            setattr(adata, attribute, table)
         raise
 
 

@@ -107,6 +107,9 @@ def checkpoint_folder(checkpoint_dir: str | Path | None) -> Path | None:
         msg = f"checkpoint_dir is {checkpoint_dir!r}. Pass the name of a folder."
         raise TypeError(msg)
     path = Path(checkpoint_dir)
+    if path.is_symlink() and not path.exists():
+        msg = f"checkpoint_dir={str(checkpoint_dir)!r} is a link to {path.readlink()}, which is not there. Name another folder."
+        raise ValueError(msg)
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not there.is_dir():
         what = "is a file" if there == path.absolute() else f"would lie in a file, {there}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from natsort import natsorted
 
-from .._labels import label_text
+from .._labels import label_text, says_no_label
 from ._words import counted, some
 
 logger = logging.getLogger(__name__)
@@ -73,14 +74,23 @@ def read_labels(
             "than labels. Pass the column that holds labels as labels_key."
         )
         raise ValueError(msg)
+    nameless = [name for name in names if says_no_label(name)]
     if not may_be_complete and not unknown.any():
+        which = f", or pass unlabeled_category={nameless[0]!r}, which some have" if nameless else ""
         msg = (
             f"every cell has a label in adata.obs[{labels_key!r}], so there is nothing to annotate. Set the cells to "
-            f"label to {unlabeled_category!r} or NaN. To see how well labels are recovered, hide some of them: "
+            f"label to {unlabeled_category!r} or NaN{which}. To see how well labels are recovered, hide some of them: "
             f'adata.obs["shown"] = adata.obs[{labels_key!r}].astype(object).where(np.arange(adata.n_obs) % 2 == 0), '
             'then pass labels_key="shown".'
         )
         raise ValueError(msg)
+    if nameless:
+        logger.warning(
+            "obs[%r] holds %s, which is taken for a cell type. If it means that there is none, pass unlabeled_category=%r",
+            labels_key,
+            some(nameless),
+            nameless[0],
+        )
     codes = np.full(adata.n_obs, -1, dtype=np.int64)
     codes[~unknown] = pd.Categorical(strings, categories=names).codes
     once = [name for name, count in zip(names, np.bincount(codes[~unknown]), strict=True) if count == 1]
@@ -162,8 +172,12 @@ def batch_column(adata: AnnData, batch_key: str) -> pd.Series:
     ValueError
         There are several.
     """
-    column = one_column(adata.obs, batch_key, "batch_key")
-    return column
+    return one_column(adata.obs, batch_key, "batch_key")
+
+
+def in_memory(table: Any) -> pd.DataFrame:
+    """obs or var as a DataFrame, also of what `anndata.experimental.read_lazy` returned."""
+    return table if isinstance(table, pd.DataFrame) else table.to_memory()
 
 
 def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "adata.obs") -> pd.Series | pd.DataFrame:
@@ -177,10 +191,10 @@ def pick_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "
         It is no name.
     """
     check_name(name, argument)
-    if name not in table:
+    if name not in table.columns:
         msg = f"{where} has no column {name!r}. It has: {some(table.columns, 20)}. Pass one as {argument}."
         raise KeyError(msg)
-    return table[name]
+    return table[name] if isinstance(table, pd.DataFrame) else in_memory(table[[name]])[name]
 
 
 def one_column(table: pd.DataFrame, name: str, argument: str, *, where: str = "adata.obs") -> pd.Series:
@@ -251,7 +265,7 @@ def other_gene_names(adata: AnnData, gene_symbols: str | None) -> dict[str, pd.I
 
 def name_columns(var: pd.DataFrame) -> dict[str, pd.Index]:
     """Columns of words most of which differ."""
-    found = {}
+    found, var = {}, in_memory(var)
     for name in var.columns[~var.columns.duplicated(keep=False)]:
         values = var[name].astype(object)
         words = values.map(lambda value: isinstance(value, str) and " " not in value)

@@ -8,13 +8,8 @@ import pandas as pd
 from natsort import natsorted
 
 from .._check import counted, some
+from .._labels import says_no_label
 from ._report import Finding
-
-#: What people write where they know no label, in small letters.
-_NO_LABEL = {
-    "", "-", "?", "ambiguous", "n/a", "na", "nan", "none", "not assigned", "not available", "null", "unassigned",
-    "unclassified", "undefined", "undetermined", "unknown", "unlabeled", "unlabelled",
-}  # fmt: skip
 
 
 def label_findings(
@@ -56,7 +51,7 @@ def label_findings(
     once = natsorted(counts.index[counts == 1])
     if once:
         found.append(Finding("rare labels", "note", f"{counted(len(once), 'label')} on one cell only: {some(once)}"))
-    nameless = [name for name in counts.index if name.strip().lower() in _NO_LABEL]
+    nameless = [name for name in counts.index if says_no_label(name)]
     if nameless:
         text = f"{counted(counts[nameless].sum(), 'cell')} with a label that says there is none: {some(nameless)}"
         mend = f"{column} = {column}.astype(object).replace({nameless!r}, {unlabeled!r})"

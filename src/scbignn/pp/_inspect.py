@@ -12,6 +12,7 @@ from .._check import (
     check_layer,
     check_type,
     gene_names,
+    in_memory,
     label_strings,
     name_columns,
     other_gene_names,
@@ -91,7 +92,7 @@ def inspect(
     """
     check_type(adata)
     check_layer(adata, layer)
-    other = None if reference is None else _read_reference(reference, labels_key)
+    other = None if reference is None else _read_reference(reference, labels_key, unlabeled_category)
     labels_there = labels_key in adata.obs or other is None or other.labels is None
     labels, twice = _column(adata.obs, labels_key if labels_there else None, "labels_key")
     batches, batches_twice = _column(adata.obs, batch_key, "batch_key")
@@ -120,7 +121,7 @@ def inspect(
     if labels is not None:
         found += label_findings(labels, labels_key, unlabeled_category, None if other is None else other.labels)
     elif labels_key is None:
-        found += _candidates(adata.obs, "labels", "labels_key")
+        found += _candidates(in_memory(adata.obs), "labels", "labels_key")
     elif not twice:
         text = f"adata has no obs[{labels_key!r}]; the reference has {len(other.labels):,} labels: {some(other.labels)}"
         found.append(Finding("labels", "ok", text))
@@ -128,7 +129,7 @@ def inspect(
     if batches is not None:
         found += batch_findings(label_strings(batches, None), batch_key, labels)
     elif batch_key is None:
-        found += _candidates(adata.obs, "batches", "batch_key")
+        found += _candidates(in_memory(adata.obs), "batches", "batch_key")
     return Report(adata.n_obs, adata.n_vars, tuple(found))
 
 
@@ -141,14 +142,16 @@ class _Reference(NamedTuple):
     labels: list[str] | None
 
 
-def _read_reference(reference: Any, labels_key: str | None) -> _Reference:
+def _read_reference(reference: Any, labels_key: str | None, unlabeled_category: object) -> _Reference:
     if isinstance(reference, AnnData):
         lines = {
             f"reference.var_names = reference.var[{name!r}]": column
             for name, column in name_columns(reference.var).items()
         }
-        column = reference.obs.get(labels_key) if labels_key is not None else None
-        labels = natsorted(label_strings(column, None).dropna().unique()) if isinstance(column, pd.Series) else None
+        column = in_memory(reference.obs).get(labels_key) if labels_key is not None else None
+        labels = None
+        if isinstance(column, pd.Series):
+            labels = natsorted(label_strings(column, unlabeled_category).dropna().unique())
         return _Reference(reference.var_names, "reference.var_names", lines, labels)
     if getattr(reference, "genes", None) is None:
         msg = f"reference is a {type(reference).__name__} without genes. Pass an AnnData or a model."

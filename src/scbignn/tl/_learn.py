@@ -37,7 +37,7 @@ from .._memory import Size, annotation_memory, check_memory
 from .._ranks import Ranks, join
 from .._settings import settings
 from .._training import choose_device
-from ..annotation import Annotation, Config, annotate_cells
+from ..annotation import Annotation, Config, Trust, annotate_cells
 from ..graph import Engine, choose_engine, describe_search
 
 logger = logging.getLogger(__name__)
@@ -166,6 +166,13 @@ def learn(
     """
     start = prepare(adata, labels_key, batch_key=batch_key, **arguments)
     rate = rejection_rate(reject, false_rejection_rate, start.labels.names, start.config)
+    if np.bincount(start.labels.codes[start.labels.codes >= 0]).max() < 2 and start.config.cross_fit_folds:
+        if rate is not None:
+            check_rejects(None)
+        logger.warning(
+            "no label has two labelled cells, one to score and one to score it by: confidence is not calibrated, and may be "
+            "far too high, and novelty is not written"
+        )
     codes = None if start.batches is None else start.batches.codes
     found = annotate_cells(
         start.x,
@@ -260,6 +267,22 @@ def rejection_rate(
     return rate
 
 
+def check_rejects(trust: Trust | None) -> None:
+    """Labelled cells have told which cells are strange.
+
+    Raises
+    ------
+    ValueError
+        They have not.
+    """
+    if trust is None:
+        msg = (
+            "no label has two labelled cells, one to score and one to score it by, so nothing can be rejected. Label more "
+            "cells, or leave out reject and false_rejection_rate."
+        )
+        raise ValueError(msg)
+
+
 def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engine]:
     """The device, and what aggregates over the cell graph on it."""
     torch_device = choose_device(device)
@@ -267,7 +290,7 @@ def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engi
 
 
 def _fingerprint(x: sp.csr_matrix | Rows, labels: Labels, batches: Batches | None, transformer: Any) -> dict[str, Any]:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(x.shape).encode())
     for rows in chunks(x):
         for part in (rows.indptr, rows.indices, rows.data):
             digest.update(np.ascontiguousarray(part))

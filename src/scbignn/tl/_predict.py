@@ -29,7 +29,7 @@ from .._settings import settings
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors, describe_search
-from ._learn import choose, rejection_rate
+from ._learn import check_rejects, choose, rejection_rate
 from ._model_genes import match_genes, model_columns
 from ._on_cluster import check_client, predict_on_cluster
 
@@ -142,6 +142,8 @@ def predict(
             raise ValueError(msg)
     check_new_key(adata, key_added)
     rate = rejection_rate(reject, false_rejection_rate, model.labels, model.config)
+    if rate is not None:
+        check_rejects(model.trust)
     match = match_genes(model.genes, adata, gene_symbols, min_gene_overlap)
     torch_device, engine = choose(device, backend)
     seed = int(generator_of(rng).integers(2**31))
