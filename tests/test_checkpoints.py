@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from small import generator
 
 from scbignn import _checkpoints
-from scbignn._checkpoints import Keeper, below, prefixed, remove_checkpoints
+from scbignn._checkpoints import Keeper, below, end_run, kept_until_done, prefixed, remove_checkpoints
 from scbignn._training import Epoch
 
 
@@ -35,7 +35,7 @@ def test_files_of_some_parts_are_removed_and_the_others_kept(tmp_path):
     for name in (
         "scbignn-em.safetensors",
         "scbignn-encoder-0.safetensors",
-        "scbignn-encoder-0.safetensors.part",
+        "scbignn-encoder-0.safetensors.17.part",
         "a.txt",
     ):
         (tmp_path / name).touch()
@@ -43,6 +43,63 @@ def test_files_of_some_parts_are_removed_and_the_others_kept(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "scbignn-em.safetensors"]
     remove_checkpoints(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_files_that_only_begin_alike_stay(tmp_path, monkeypatch, caplog):
+    (tmp_path / "scbignn-1.safetensors").mkdir()
+    for name in ("scbignn-cells.h5ad", "scbignn-notes.txt", "scbignn-em.safetensors"):
+        (tmp_path / name).touch()
+    remove_checkpoints(tmp_path)
+    left = ["scbignn-1.safetensors", "scbignn-cells.h5ad", "scbignn-notes.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == left
+    (tmp_path / "scbignn-em.safetensors").touch()
+
+    def refuse(*_, **__):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    with caplog.at_level("WARNING", "scbignn"):
+        remove_checkpoints(tmp_path)
+    assert "scbignn-em.safetensors is not needed any more and cannot be removed (not yours)" in caplog.text
+
+
+def test_what_is_kept_until_done_goes_at_the_end_and_stays_after_an_error(tmp_path):
+    file = tmp_path / "run" / "scbignn-em.safetensors"
+    file.parent.mkdir()
+    file.touch()
+
+    def fail():
+        with kept_until_done():
+            end_run(file.parent)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert file.exists()
+    with kept_until_done():
+        with kept_until_done():
+            end_run(file.parent)
+        assert file.exists()
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    file.touch()
+    end_run(file.parent)
+    assert not file.parent.exists()
+
+
+def test_a_run_goes_on_where_another_has_emptied_the_folder(path, monkeypatch):
+    kept, write = keeper(path), _checkpoints.save_tensors
+
+    def write_and_lose(tensors, target, about):
+        write(tensors, target, about)
+        target.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoints, "save_tensors", write_and_lose)
+        kept.finish_stage({"w": torch.ones(1)}, [])
+    assert not path.exists()
+    kept.finish_stage({"w": torch.ones(1)}, [])
+    assert keeper(path).n_finished == 2
 
 
 def test_nothing_is_kept_without_a_path(tmp_path):
@@ -167,7 +224,7 @@ def test_a_crash_while_writing_leaves_the_file_before(path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_checkpoints, "save_file", crash)
+        patch.setattr(_checkpoints, "save_tensors", crash)
         with pytest.raises(KeyboardInterrupt):
             kept.finish_stage({"w": torch.zeros(1)}, [])
     assert path.read_bytes() == before

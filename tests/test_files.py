@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from scbignn._files import Parts, kind_of, read_parts, write_parts
@@ -90,11 +91,46 @@ def test_a_folder_without_a_model_is_never_said_to_be_overwritten(tmp_path):
 
 
 def test_a_model_is_overwritten_when_asked(folder):
-    (folder / "notes.txt").write_text("goes too")
     write_parts(folder, KIND, parts(2.0), overwrite=True)
     assert read_parts(folder, KIND).about["rows"] == [{"loss": 2.0}]
     assert sorted(contents(folder)) == ["model.json", "model.safetensors"]
     assert [file.name for file in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_model_beside_other_files_is_not_overwritten(folder):
+    (folder / "notes.txt").write_text("precious")
+    before = contents(folder)
+    with pytest.raises(FileExistsError, match=r"holds more than a model, such as notes\.txt\. Name another folder\.$"):
+        write_parts(folder, KIND, parts(2.0), overwrite=True)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("about", ['{"format": "layers-model"}', "no JSON", "[]"])
+def test_a_model_of_another_program_is_not_overwritten(tmp_path, about):
+    (tmp_path / "model.json").write_text(about)
+    with pytest.raises(FileExistsError, match="is no saved model"):
+        write_parts(tmp_path, KIND, parts(), overwrite=True)
+    assert contents(tmp_path) == {"model.json": about.encode()}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_folder_stays_one(tmp_path, there):
+    target, link = tmp_path / "model", tmp_path / "newest"
+    if there:
+        write_parts(target, KIND, parts(), overwrite=False)
+    link.symlink_to(target)
+    write_parts(link, KIND, parts(2.0), overwrite=True)
+    assert link.is_symlink()
+    assert read_parts(target, KIND).about["rows"] == [{"loss": 2.0}]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("scbignn._files.save_file", full)
+    with pytest.raises(OSError, match=r"model\.safetensors cannot be written \(No space left on device\)\. Free"):
+        write_parts(tmp_path / "model", KIND, parts(), overwrite=False)
 
 
 def test_overwrite_of_nothing_writes(tmp_path):

@@ -196,6 +196,59 @@ def test_bad_input_gives_one_line_whatever_is_logged(adata, tmp_path, monkeypatc
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_the_input_may_be_the_output_and_stays_until_all_is_written(adata, source, tmp_path, monkeypatch, capsys):
+    before, run = source.read_bytes(), tmp_path / "run"
+    arguments = ["annotate", str(source), "--labels-key", "cell_type", "-o", str(source), "--checkpoint-dir", str(run)]
+    with monkeypatch.context() as patch:
+
+        def half(_self, path):
+            path.write_bytes(b"half")
+            raise OSError("no space left")
+
+        patch.setattr(anndata.AnnData, "write_h5ad", half)
+        assert main(arguments) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert source.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "run"]
+    assert main(arguments) == 0
+    assert "scbignn" in anndata.read_h5ad(source).obs
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5ad"]
+
+
+def test_outputs_take_no_place_of_inputs(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments, fragment in (
+        (["annotate", "none.h5ad", "--labels-key", "x", "--reference", "in.h5ad"], "is the file of --reference"),
+        (["report", "in.h5ad"], "is the file of the input"),
+    ):
+        before = source.read_bytes()
+        (tmp_path / "none.h5ad").write_bytes(b"")
+        assert main([*arguments, "-o", str(source)]) == 2
+        assert fragment in capsys.readouterr().err
+        assert source.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(source, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("scbignn.tl.annotate", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert main(["annotate", str(source), "--labels-key", "cell_type", "-o", str(tmp_path / "out.h5ad")]) == 2
+    assert "out.h5ad cannot be written (Read-only file system). Write elsewhere with -o" in capsys.readouterr().err
+
+
+def test_demo_writes_to_a_folder_and_says_nothing_when_told_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    assert main(["demo", "-o", str(tmp_path / "file")]) == 2
+    assert "is a file. Name a folder with -o" in capsys.readouterr().err
+    monkeypatch.setattr("scbignn._demo.demo", lambda _, say: say("found"))
+    assert main(["demo", "-o", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == "found\n"
+    assert main(["demo", "-q", "-o", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_an_output_that_is_a_folder_is_refused_before_training(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("scbignn.tl.annotate", lambda *_, **__: pytest.fail("training began"))
     (tmp_path / "out.h5ad").mkdir()
@@ -349,15 +402,16 @@ def regulated(tmp_path, monkeypatch):
     small = functools.partial(
         scbignn.regulation.Config, members=("ridge",), n_folds=2, n_inner_folds=2, penalties=(10.0,)
     )
-    monkeypatch.setattr("scbignn.tl._infer_grn._checked_config", lambda _: small())
+    monkeypatch.setattr("scbignn.tl._infer_grn.check_config", lambda *_: small())
     data, network = scbignn.datasets.simulated_network(n_cells=40, n_tfs=8, n_genes=30)
     data.write_h5ad(tmp_path / "in.h5ad")
     network.to_csv(tmp_path / "net.csv", index=False)
-    network.to_csv(tmp_path / "net.tsv", index=False, sep="\t")
+    for name in ("net.tsv", "NET.TXT"):
+        network.to_csv(tmp_path / name, index=False, sep="\t")
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["net.csv", "net.tsv"])
+@pytest.mark.parametrize("name", ["net.csv", "net.tsv", "NET.TXT"])
 def test_grn_writes_what_the_function_finds(regulated, name, capsys):
     source, network, out, table = (str(regulated / file) for file in ("in.h5ad", name, "out.h5ad", "links.csv"))
     assert main(["grn", source, "--network", network, "-o", out, "--table", table, "--n-edges", "20"]) == 0
@@ -382,6 +436,11 @@ def test_grn_by_group(regulated):
     [
         (["--network", "none.csv"], "there is no file none.csv"),
         (["--network", "links.csv"], "no column 'source'"),
+        (["--network", "in.h5ad"], "in.h5ad cannot be read as a table"),
+        (["--network", "none.csv", "-o", "none.csv"], "is the file of --network, which would be lost"),
+        (["--network", "net.csv", "--table", "net.csv"], "--table net.csv is the file of --network"),
+        (["--network", "net.csv", "--table", "in.h5ad"], "--table in.h5ad is the file of the input"),
+        (["--network", "net.csv", "--table", "out.h5ad"], "--table out.h5ad is the file of -o"),
         (["--network", "net.csv", "-o", "none/out.h5ad"], "there is no folder none"),
         (
             ["--network", "net.csv", "--table", "none/links.csv"],

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ._settings import settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+_NOTHING: Mapping[str, Path | None] = MappingProxyType({})
 #: The settings of each way to say more or less.
 _SAID = {
     "usual": {"verbosity": 2},
@@ -139,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> int:
     from ._demo import demo
 
-    demo(options.output)
+    if options.output.exists() and not options.output.is_dir():
+        msg = f"{options.output} is a file. Name a folder with -o."
+        raise NotADirectoryError(msg)
+    demo(options.output, say=partial(_say, options))
     return 0
 
 
@@ -147,10 +160,11 @@ def _annotate(options: argparse.Namespace) -> int:
     import anndata
 
     from . import tl
+    from ._checkpoints import kept_until_done
     from ._ranks import is_first
 
     _check_input(options.input)
-    _check_output(options.output, "annotated.h5ad")
+    _check_output(options.output, "annotated.h5ad", others={"--reference": options.reference})
     reference = None
     if options.reference is not None:
         _check_input(options.reference)
@@ -158,25 +172,25 @@ def _annotate(options: argparse.Namespace) -> int:
             reference = anndata.read_h5ad(options.reference)
     with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
-    tl.annotate(
-        adata,
-        options.labels_key,
-        reference=reference,
-        batch_key=options.batch_key,
-        mode=options.mode,
-        gene_symbols=options.gene_symbols,
-        false_rejection_rate=options.false_rejection_rate,
-        unlabeled_category=options.unlabeled_category,
-        layer=options.layer,
-        key_added=options.key_added,
-        device=options.device,
-        backend=options.backend,
-        rng=options.seed,
-        checkpoint_dir=options.checkpoint_dir,
-    )
-    if is_first():  # of the processes that torchrun started
-        adata.write_h5ad(options.output)
-        _say(options, f"wrote {options.output}")
+    with kept_until_done():
+        tl.annotate(
+            adata,
+            options.labels_key,
+            reference=reference,
+            batch_key=options.batch_key,
+            mode=options.mode,
+            gene_symbols=options.gene_symbols,
+            false_rejection_rate=options.false_rejection_rate,
+            unlabeled_category=options.unlabeled_category,
+            layer=options.layer,
+            key_added=options.key_added,
+            device=options.device,
+            backend=options.backend,
+            rng=options.seed,
+            checkpoint_dir=options.checkpoint_dir,
+        )
+        if is_first():  # of the processes that torchrun started
+            _write(adata, options)
     return 0
 
 
@@ -197,8 +211,7 @@ def _cluster(options: argparse.Namespace) -> int:
         key_added=options.key_added,
         rng=options.seed,
     )
-    adata.write_h5ad(options.output)
-    _say(options, f"wrote {options.output}")
+    _write(adata, options)
     return 0
 
 
@@ -208,7 +221,7 @@ def _report(options: argparse.Namespace) -> int:
     from ._report import report
 
     _check_input(options.input)
-    _check_output(options.output, "report.html")
+    _check_output(options.output, "report.html", others={"the input": options.input})
     with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
     report(
@@ -225,18 +238,15 @@ def _report(options: argparse.Namespace) -> int:
 
 def _grn(options: argparse.Namespace) -> int:
     import anndata
-    import pandas as pd
 
     from . import get, tl
 
     _check_input(options.input)
-    _check_output(options.output, "scored.h5ad")
+    _check_output(options.output, "scored.h5ad", others={"--network": options.network})
     if options.table is not None:
-        _check_output(options.table, "links.csv", option="--table")
-    if not options.network.is_file():
-        msg = f"there is no file {options.network}. Give the path of a csv file with the columns source and target."
-        raise FileNotFoundError(msg)
-    network = pd.read_csv(options.network, sep="\t" if ".tsv" in options.network.suffixes else ",")
+        others = {"the input": options.input, "--network": options.network, "-o": options.output}
+        _check_output(options.table, "links.csv", option="--table", others=others)
+    network = _read_network(options.network)
     with _reading(options.input):
         adata = anndata.read_h5ad(options.input)
     tl.infer_grn(
@@ -251,8 +261,7 @@ def _grn(options: argparse.Namespace) -> int:
         device=options.device,
         rng=options.seed,
     )
-    adata.write_h5ad(options.output)
-    _say(options, f"wrote {options.output}")
+    _write(adata, options)
     if options.table is not None:
         get.grn(adata, key=options.key_added).to_csv(options.table, index=False)
         _say(options, f"wrote {options.table}")
@@ -289,13 +298,55 @@ def _check_input(path: Path) -> None:
         raise FileNotFoundError(msg)
 
 
-def _check_output(path: Path, example: str, *, option: str = "-o") -> None:
+def _check_output(
+    path: Path, example: str, *, option: str = "-o", others: Mapping[str, Path | None] = _NOTHING
+) -> None:
+    """A file that can be written, and is none of the others, which stand by what names them."""
     if not path.parent.is_dir():
         msg = f"there is no folder {path.parent}. Create it, or write elsewhere with {option}."
         raise FileNotFoundError(msg)
     if path.is_dir():
         msg = f"{path} is a folder. Name a file with {option}, such as {path / example}."
         raise IsADirectoryError(msg)
+    same = [name for name, other in others.items() if other is not None and other.resolve() == path.resolve()]
+    if same:
+        msg = f"{option} {path} is the file of {same[0]}, which would be lost. Name another file with {option}."
+        raise ValueError(msg)
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror}). Write elsewhere with {option}."
+        raise OSError(msg) from error
+
+
+def _read_network(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    mend = "Give a csv or tsv file with the columns source and target."
+    if not path.is_file():
+        msg = f"there is no file {path}. {mend}"
+        raise FileNotFoundError(msg)
+    tabs = {suffix.lower() for suffix in path.suffixes} & {".tsv", ".tab", ".txt"}
+    try:
+        return pd.read_csv(path, sep="\t" if tabs else ",")
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as a table ({error}). {mend}"
+        raise OSError(msg) from error
+
+
+def _write(adata: AnnData, options: argparse.Namespace) -> None:
+    """Write the output as a whole: a file that is there stays until then, also if it is the input."""
+    path = options.output.resolve()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        adata.write_h5ad(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _say(options, f"wrote {options.output}")
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from ._files import save_tensors
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -118,9 +124,10 @@ class Keeper:
             "rows": stage.rows,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f"{self._path.name}.part")
-        save_file({key: value.contiguous() for key, value in tensors.items()}, part, {"scbignn": json.dumps(about)})
-        part.replace(self._path)
+        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        save_tensors(tensors, part, {"scbignn": json.dumps(about)})
+        with suppress(FileNotFoundError):  # another run in this folder has ended, and removed it
+            part.replace(self._path)
         self._written = time.monotonic()
 
     def _read(self, path: Path) -> None:
@@ -154,8 +161,8 @@ def _no_checkpoint(path: Path) -> str:
     return f"{path} is not a checkpoint of scbignn. Name another folder with checkpoint_dir=, or remove this file."
 
 
-#: How the names of the files of a run begin.
-_PREFIX = "scbignn-"
+#: How the names of the files of a run begin, and how they end.
+_PREFIX, _SUFFIX = "scbignn-", ".safetensors"
 
 
 class Checkpoints:
@@ -179,7 +186,7 @@ class Checkpoints:
     def __init__(self, folder: Path | None, fingerprint: dict[str, Any], *, writes: bool = True) -> None:
         self.folder, self.fingerprint, self._writes = folder, json.loads(json.dumps(fingerprint)), writes
         #: What an earlier run has left.
-        self.found = _checkpoints_in(folder, "safetensors")
+        self.found = _files_in(folder, f"*{_SUFFIX}")
         for path in self.found:
             try:
                 with safe_open(path, "pt") as file:
@@ -190,7 +197,7 @@ class Checkpoints:
 
     def file(self, name: str) -> Path | None:
         """Where a part is kept; None without a folder."""
-        return None if self.folder is None else self.folder / f"{_PREFIX}{name}.safetensors"
+        return None if self.folder is None else self.folder / f"{_PREFIX}{name}{_SUFFIX}"
 
     def within(self, name: str) -> Path | None:
         """A folder in the folder, for a run that is part of this one."""
@@ -215,15 +222,45 @@ def remove_checkpoints(folder: Path | None, names: Sequence[str] | None = None) 
     """Remove the files that a finished run has kept, all or those of some parts, and the folder, if nothing else is in it."""
     if folder is None or not folder.is_dir():
         return
-    for path in _checkpoints_in(folder, "*"):
+    for path in (*_files_in(folder, f"*{_SUFFIX}"), *_files_in(folder, f"*{_SUFFIX}.*part")):
         if names is None or path.name.removeprefix(_PREFIX).split(".")[0] in names:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # the run has its result all the same
+                logger.warning("%s is not needed any more and cannot be removed (%s)", path, error)
     with suppress(OSError):  # others are in it, or another process was faster
         folder.rmdir()
 
 
-def _checkpoints_in(folder: Path | None, suffix: str) -> list[Path]:
-    return [] if folder is None else sorted(folder.glob(f"{_PREFIX}*.{suffix}"))
+def _files_in(folder: Path | None, names: str) -> list[Path]:
+    found = [] if folder is None else folder.glob(f"{_PREFIX}{names}")
+    return sorted(path for path in found if path.is_file())
+
+
+#: What is to be removed when all that follows from a run is safe, too.
+_waiting: ContextVar[list[tuple[Path | None, Sequence[str] | None]] | None] = ContextVar("waiting", default=None)
+
+
+def end_run(folder: Path | None, names: Sequence[str] | None = None) -> None:
+    """A run has given its result: remove what it kept, as :func:`remove_checkpoints` does, at once or as the block around says."""
+    waiting = _waiting.get()
+    if waiting is None:
+        remove_checkpoints(folder, names)
+    else:
+        waiting.append((folder, names))
+
+
+@contextmanager
+def kept_until_done() -> Iterator[None]:
+    """What runs within this block have kept is removed at its end, and stays if that is not reached."""
+    waiting: list[tuple[Path | None, Sequence[str] | None]] = []
+    before = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(before)
+    for folder, names in waiting:
+        end_run(folder, names)
 
 
 #: Keeps nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,15 +22,15 @@ from ._keys import AnnotationKeys
 _LABELS = "bulk_labels"
 
 
-def demo(folder: Path) -> None:
-    """Hide half of the labels, annotate, and print and write what came of it.
+def demo(folder: Path, say: Callable[[str], None] = print) -> None:
+    """Hide half of the labels, annotate, and say and write what came of it.
 
     Writes `annotated.h5ad` and three figures to `folder`.
     """
     start = time.perf_counter()
     adata, truth = _half_labelled()
     hidden = (adata.obs["shown"] == "Unknown").to_numpy()
-    print(
+    say(
         f"{adata.n_obs} blood cells x {adata.n_vars} genes (scanpy.datasets.pbmc68k_reduced, log-normalised), "
         f"{truth.cat.categories.size} labels.\nHiding the labels of {hidden.sum()} cells (half, stratified)."
     )
@@ -41,22 +42,22 @@ def demo(folder: Path) -> None:
         "scBiGNN": get.annotation(adata)["label"].astype(str)[hidden],
         "linear SVM, tuned": _linear_svm(adata, truth, hidden),
     }
-    print(f"\nOn the {hidden.sum()} cells whose labels were hidden:")
-    print(f"  {'':20s}accuracy  macro-F1")
+    say(f"\nOn the {hidden.sum()} cells whose labels were hidden:")
+    say(f"  {'':20s}accuracy  macro-F1")
     for name, labels in found.items():
         macro_f1 = f1_score(cells, labels, average="macro", zero_division=0)
-        print(f"  {name:20s}{accuracy_score(cells, labels):8.3f}  {macro_f1:8.3f}")
-    print("  (transductive: scBiGNN has seen the expression of the hidden cells, never their labels)")
+        say(f"  {name:20s}{accuracy_score(cells, labels):8.3f}  {macro_f1:8.3f}")
+    say("  (transductive: scBiGNN has seen the expression of the hidden cells, never their labels)")
 
     learned, raw = _homophily_by_truth(adata, truth)
-    print(f"\nEdges within a label, by all true labels: learned graph {learned:.3f}, raw PCA graph {raw:.3f}")
+    say(f"\nEdges within a label, by all true labels: learned graph {learned:.3f}, raw PCA graph {raw:.3f}")
     genes = get.gene_importance(adata, by="attribution", n_genes=10)["gene"]
-    print(f"Genes that the labels rest on most: {', '.join(genes)}")
+    say(f"Genes that the labels rest on most: {', '.join(genes)}")
 
     written = _write(adata, folder)
-    print("\nWritten to the AnnData: " + "; ".join(_slots(adata)))
-    print(f"Written to {folder}: {', '.join(written)}")
-    print(f"Time: {elapsed:.0f} s for annotation, {time.perf_counter() - start:.0f} s in all")
+    say("\nWritten to the AnnData: " + "; ".join(_slots(adata)))
+    say(f"Written to {folder}: {', '.join(written)}")
+    say(f"Time: {elapsed:.0f} s for annotation, {time.perf_counter() - start:.0f} s in all")
 
 
 def _half_labelled() -> tuple[AnnData, pd.Series]:

@@ -29,22 +29,27 @@ class Parts(NamedTuple):
 
 
 def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -> None:
-    """Write a model of some kind to a folder; whatever happens, the folder is complete or as it was before.
+    """Write a model of some kind to a folder; where that fails, the folder is as it was before.
 
     Raises
     ------
     FileExistsError
-        There is something at `path`, and it is not to be overwritten, or is no saved model.
+        There is something at `path`, and it is not to be overwritten, is no saved model, or holds other files, too.
     TypeError
         `path` is none.
     """
     path = _folder(path)
-    is_model = (path / _ABOUT).is_file()
-    if path.exists() and not (overwrite and is_model):
-        what = "exists" if is_model else "is no saved model"
-        mend = "Name another folder, or pass overwrite=True" if is_model else "Name another folder"
-        msg = f"{path} {what}. {mend}."
-        raise FileExistsError(msg)
+    if path.is_symlink():
+        path = path.resolve()  # what it points to is replaced, and it stays
+    if path.exists():
+        is_model = kind_of(path) != ""
+        others = sorted(found.name for found in path.iterdir() if found.name not in FILES) if is_model else []
+        if not is_model or others or not overwrite:
+            what = "exists" if is_model else "is no saved model"
+            what = f"holds more than a model, such as {others[0]}" if others else what
+            mend = "Name another folder, or pass overwrite=True" if is_model and not others else "Name another folder"
+            msg = f"{path} {what}. {mend}."
+            raise FileExistsError(msg)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -53,7 +58,7 @@ def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         new = Path(folder) / "new"
         new.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in parts.tensors.items()}, new / _TENSORS)
+        save_tensors(parts.tensors, new / _TENSORS)
         about = {
             "scbignn": kind,
             "format": _FORMAT,
@@ -71,6 +76,21 @@ def write_parts(path: str | Path, kind: str, parts: Parts, *, overwrite: bool) -
         finally:
             if old.exists() and not path.exists():  # interrupted in between
                 old.replace(path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Write tensors by name, and texts about them, to a safetensors file.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, about)
+    except SafetensorError as error:
+        msg = f"{path} cannot be written ({error}). Free some space, or name another folder."
+        raise OSError(msg) from error
 
 
 def read_parts(path: str | Path, kind: str) -> Parts:

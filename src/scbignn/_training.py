@@ -29,7 +29,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=torch.device(device))
+        torch.zeros(1, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:
         msg = f'device={str(device)!r} cannot be used ({str(error).splitlines()[0]}). Use device="auto" or "cpu".'
         raise ValueError(msg) from error

@@ -101,7 +101,7 @@ SCRIPT = """
     from scbignn import _checkpoints
     from scbignn.annotation import Config
 
-    left, write = int(sys.argv[2]), _checkpoints.save_file
+    left, write = int(sys.argv[2]), _checkpoints.save_tensors
 
     def write_and_die(tensors, path, *rest):
         global left
@@ -111,7 +111,7 @@ SCRIPT = """
             os.kill(os.getpid(), signal.SIGKILL)
         write(tensors, path, *rest)
 
-    _checkpoints.save_file = write_and_die
+    _checkpoints.save_tensors = write_and_die
     scbignn.settings.progress = False
     adata = scbignn.datasets.simulated(n_cells=60, n_genes=40, n_types=3, rng=0)
     config = Config(n_top_genes=30, gene_width=8, width=8, n_heads=2, n_cell_layers=2, n_neighbors=5, pretrain_epochs=3,

@@ -182,6 +182,19 @@ def test_cross_validation_by_batch_calibrates_by_batch(donors, monkeypatch):
     assert [found.by_batch for found in runs] == [None, None]
 
 
+def test_folds_of_a_model_are_not_those_of_a_run_of_its_own(donors, tmp_path, monkeypatch):
+    donors.obs["cell_type"] = np.where(np.arange(60) % 5 == 0, "Unknown", donors.obs["truth"].astype(object))
+    given = {"labels_key": "cell_type", "batch_key": "donor", "config": CONFIG, "checkpoint_dir": tmp_path / "run"}
+    with monkeypatch.context() as patch:
+        patch.setattr("scbignn.annotation._annotate.importance_of", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            scbignn.tl.fit(donors, **given)
+    with pytest.raises(ValueError, match="differs from this one in unseen_batches"):
+        scbignn.tl.annotate(donors, **given)
+    scbignn.tl.fit(donors, **given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_are_hashed_only_where_that_is_of_use(donors, tmp_path, monkeypatch):
     from scbignn.tl import _learn
 

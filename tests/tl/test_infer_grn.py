@@ -206,6 +206,10 @@ def test_a_transformer_learns_from_the_cells_and_goes_on_from_a_checkpoint(data,
         with pytest.raises(ZeroDivisionError):
             tl.infer_grn(adata, network, checkpoint_dir=folder, **arguments)
     assert [file.name for file in folder.iterdir()] == ["scbignn-encoder-0.safetensors"]
+    unseen = AnnData(np.zeros((adata.n_obs, 1)), obs=adata.obs[[]])
+    more = anndata.concat([adata, unseen], axis=1, merge="first")
+    with pytest.raises(ValueError, match="differs from this one in expression"):
+        tl.infer_grn(more, network, checkpoint_dir=folder, **arguments)
     again = tl.infer_grn(adata, network, checkpoint_dir=folder, **arguments)
     assert not folder.exists()
     np.testing.assert_array_equal(again.varp["sctransnet"].toarray(), found.varp["sctransnet"].toarray())

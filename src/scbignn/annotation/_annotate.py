@@ -115,6 +115,8 @@ def annotate_cells(
     """
     where = str(device) if ranks.size == 1 else device.type
     about = {"config": config.to_dict(), "seed": seed, "device": where, **(fingerprint or {})}
+    if batches is not None:
+        about["unseen_batches"] = bool(unseen_batches)
     kept = Checkpoints(checkpoint_dir, about, writes=ranks.is_first)
     ranks.check_alike(checkpoints=[path.name for path in kept.found])
     gene_share = mean_share(x)

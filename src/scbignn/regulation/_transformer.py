@@ -192,7 +192,7 @@ def fit_transformer(
 
 
 def _digest(x: sp.csr_matrix) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(x.shape).encode())
     for part in (x.indptr, x.indices, x.data):
         digest.update(np.ascontiguousarray(part))
     return digest.hexdigest()

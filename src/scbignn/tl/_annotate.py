@@ -24,7 +24,7 @@ from .._check import (
     pick_matrix,
     some,
 )
-from .._checkpoints import remove_checkpoints
+from .._checkpoints import end_run, kept_until_done
 from .._genes import GeneMatch
 from ..annotation import Config
 from ._fit import fit_genes, named_genes
@@ -151,14 +151,15 @@ def annotate(
         where the cell was rejected.
     `adata.obs['scbignn_confidence']`
         Probability of the most probable label, the largest of p, float32 within [1 / C, 1]. Calibrated on labelled
-        cells of which p had not seen the label, unless ``config.cross_fit_folds=0``.
+        cells of which p had not seen the label, unless ``config.cross_fit_folds=0`` or no label has two labelled cells.
     `adata.obs['scbignn_entropy']`
         Entropy of p divided by log C, float32 within [0, 1].
     `adata.obs['scbignn_disagreement']`
         Jensen-Shannon divergence between q and p in bits, float32 within [0, 1].
     `adata.obs['scbignn_novelty']`
         How unlike every label the cell is, float32, of any size: the logarithm of its distance to the nearest label,
-        less half the largest decision for one. Not written where the config has no components or no cross-fitting.
+        less half the largest decision for one. Not written where the config has no components or no cross-fitting,
+        or no label has two labelled cells.
     `adata.obsm['X_scbignn']`
         Embedding h of the gene-level network, float32, (N, 32).
     `adata.obsm['scbignn_proba']`, `adata.obsm['scbignn_proba_q']`
@@ -216,49 +217,50 @@ def annotate(
         reference, own, match, names = _shared_genes(adata, reference, gene_symbols, min_gene_overlap)
         _check_cells(adata, reference, match, layer)
         rng = generator_of(rng)
-        with _said_of_the_reference():
-            told = tell_all(reference, layer)
-            shared = match.positions >= 0
-            model = fit_genes(
-                reference[:, shared],
-                names[shared],
-                labels_key,
-                told=told,
-                batch_key=batch_key,
-                unlabeled_category=unlabeled_category,
+        with kept_until_done():
+            with _said_of_the_reference():
+                told = tell_all(reference, layer)
+                shared = match.positions >= 0
+                model = fit_genes(
+                    reference[:, shared],
+                    names[shared],
+                    labels_key,
+                    told=told,
+                    batch_key=batch_key,
+                    unlabeled_category=unlabeled_category,
+                    layer=layer,
+                    n_top_genes=n_top_genes,
+                    n_neighbors=n_neighbors,
+                    transformer=transformer,
+                    config=config,
+                    device=device,
+                    backend=backend,
+                    devices=devices,
+                    num_nodes=num_nodes,
+                    rng=rng,
+                    checkpoint_dir=checkpoint_dir,
+                )
+            found = predict(
+                adata,
+                model,
+                mode=mode,
                 layer=layer,
-                n_top_genes=n_top_genes,
-                n_neighbors=n_neighbors,
-                transformer=transformer,
-                config=config,
+                gene_symbols=own,
+                min_gene_overlap=min_gene_overlap,
+                reject=reject,
+                false_rejection_rate=false_rejection_rate,
+                transformer=transformer if mode == "transductive" else None,
+                key_added=key_added,
                 device=device,
                 backend=backend,
-                devices=devices,
-                num_nodes=num_nodes,
                 rng=rng,
-                checkpoint_dir=checkpoint_dir,
+                copy=copy,
             )
-        found = predict(
-            adata,
-            model,
-            mode=mode,
-            layer=layer,
-            gene_symbols=own,
-            min_gene_overlap=min_gene_overlap,
-            reject=reject,
-            false_rejection_rate=false_rejection_rate,
-            transformer=transformer if mode == "transductive" else None,
-            key_added=key_added,
-            device=device,
-            backend=backend,
-            rng=rng,
-            copy=copy,
-        )
-        target = found if copy else adata
-        overlap = gene_overlap_record(names, match)  # of all genes of the reference, not of the shared ones alone
-        run = target.uns[key_added] | {"gene_overlap": overlap}
-        write_slots(target, [Slot("uns", key_added, run)])
-        return found
+            target = found if copy else adata
+            overlap = gene_overlap_record(names, match)  # of all genes of the reference, not of the shared ones alone
+            run = target.uns[key_added] | {"gene_overlap": overlap}
+            write_slots(target, [Slot("uns", key_added, run)])
+            return found
     if mode == "inductive":
         msg = 'mode="inductive" needs a reference to learn from. Pass reference=, or leave mode as it is.'
         raise ValueError(msg)
@@ -298,7 +300,7 @@ def annotate(
         key_added=key_added,
     )
     write_slots(target, slots)
-    remove_checkpoints(learned.checkpoint_dir)
+    end_run(learned.checkpoint_dir)
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("annotate: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None

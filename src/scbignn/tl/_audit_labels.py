@@ -14,7 +14,7 @@ from anndata import AnnData
 
 from .._adata import Slot, write_slots
 from .._check import check_anndata, check_free, check_writable
-from .._checkpoints import remove_checkpoints
+from .._checkpoints import end_run
 from .._keys import AuditKeys
 from ..annotation import Config, audit_table, label_shapes
 from ..annotation import audit_labels as audit_cells
@@ -128,7 +128,7 @@ def audit_labels(
         Slot("uns", keys.key, about),
     ]
     write_slots(adata, slots)
-    remove_checkpoints(learned.checkpoint_dir)
+    end_run(learned.checkpoint_dir)
     logger.info(
         "audit_labels: done in %.1f s; %.1f %% of labels are wrong by estimate, %d more likely wrong than right; wrote %s",
         time.perf_counter() - start,

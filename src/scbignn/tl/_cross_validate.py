@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from .._adata import Slot, label_colors, write_slots
 from .._check import Labels, batch_column, batch_names, check_anndata, check_free, check_writable, some
-from .._checkpoints import remove_checkpoints
+from .._checkpoints import end_run
 from .._keys import CrossValidationKeys
 from .._training import progress_bar
 from ..annotation import Config, deal_folds, validation_tables
@@ -158,7 +158,7 @@ def cross_validate(
         Slot("uns", keys.colors, label_colors(adata, labels_key, labels.names)),
     ]
     write_slots(adata, slots)
-    remove_checkpoints(start.checkpoint_dir)
+    end_run(start.checkpoint_dir)
     logger.info(
         "cross_validate: done in %.1f s; accuracy %.4f, macro-F1 %.4f on the mean of %d folds; wrote %s",
         time.perf_counter() - begin,

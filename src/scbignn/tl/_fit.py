@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from .._adata import label_colors, tell_all
 from .._check import Expression, check_type, gene_names, some
-from .._checkpoints import remove_checkpoints
+from .._checkpoints import end_run
 from ..annotation import Config, Model, model_of, trust_of
 from ._learn import learn
 
@@ -133,7 +133,7 @@ def fit_genes(
     model = model_of(
         learned.found, genes, learned.labels.names, trust=trust, batches=learned.batches, colors=colors, about=about
     )
-    remove_checkpoints(learned.checkpoint_dir)
+    end_run(learned.checkpoint_dir)
     logger.info("fit: done in %.1f s; %s", time.perf_counter() - start, model)
     return model
 

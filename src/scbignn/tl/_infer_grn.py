@@ -22,7 +22,7 @@ from .._adata import (
     write_slots,
 )
 from .._check import check_anndata, check_config, check_free, checkpoint_folder, counted, generator_of
-from .._checkpoints import Checkpoints, remove_checkpoints
+from .._checkpoints import Checkpoints, end_run
 from .._keys import GrnKeys, group_keys, is_grn
 from .._settings import settings
 from .._training import choose_device
@@ -216,7 +216,7 @@ def infer_grn(
     if groupby is not None:
         slots += grn_index_slots(key_added, groupby, keys, about)
     write_slots(target, stale_grn_slots(adata, key_added, keys) + slots)
-    remove_checkpoints(folder, [_kept(number) for number in range(len(groups))])
+    end_run(folder, [_kept(number) for number in range(len(groups))])
     written = ", ".join(str(slot) for slot in slots if slot.value is not None)
     logger.info("infer_grn: done in %.1f s; wrote %s", time.perf_counter() - start, written)
     return target if copy else None
