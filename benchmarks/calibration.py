@@ -1,4 +1,4 @@
-"""Expected calibration error of scBiGNN's answers before and after calibration, within a data set and across batches.
+"""Expected calibration error before and after calibration, and known cells called Unknown, within a set and across batches.
 
     python benchmarks/calibration.py --data DIR [--sets ...] [--folds 0 1 2 3 4] [--pairs ...] [--seeds 0] [--threads 1]
                                      [--json OUT]
@@ -6,7 +6,8 @@
 
 Within a set, a fold of the cells loses its labels (transductive); and a model of one fold labels the other four, in both modes.
 Across batches, a model of one batch labels another; the pairs are those of `transfer.py`. The same probabilities are scored
-twice: as p gives them, and calibrated on labelled cells. 15 bins of equal numbers of cells.
+twice: as p gives them, and calibrated on labelled cells. 15 bins of equal numbers of cells. And the share of the cells that
+is called Unknown at an asked rate of 5 %, though all are of types with labels.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from scbignn.annotation import Config, Predictor, annotate_cells, model_of, trus
 
 CPU = torch.device("cpu")
 WHERE = {"device": CPU, "engine": "torch"}
+#: Asked share of known cells that may be called Unknown, and the fewest cells of a type whose own share is looked at.
+RATE, FEWEST = 0.05, 30
+FIGURES = ("ece_before", "ece_after", "rejected", "rejected_of_a_type")
 
 
 def main() -> None:
@@ -77,9 +81,10 @@ def within(counts, truth: np.ndarray, hidden: np.ndarray, seed: int, threads: in
     y = np.where(hidden, -1, truth)
     with settings.override(progress=False):
         found = annotate_cells(counts, y, truth.max() + 1, Config(), seed=seed, **WHERE)
-    trust, _ = trust_of(found, of_its_own=True, seed=seed)
+    trust, novelty = trust_of(found, of_its_own=True, seed=seed)
     p = found.fit.p[hidden]
-    return [figures("within", "transductive", truth[hidden], p, trust.calibration.apply(p), seed)]
+    rejected = trust.thresholds(RATE).reject(novelty[hidden], p.argmax(1))
+    return [figures("within", "transductive", truth[hidden], p, trust.calibration.apply(p), rejected, seed)]
 
 
 def of_a_fold(counts, truth: np.ndarray, own: np.ndarray, seed: int, threads: int) -> list[dict[str, object]]:
@@ -107,24 +112,26 @@ def of_a_query(
     with settings.override(progress=False):
         found = annotate_cells(counts, y, len(labels), Config(), seed=seed, **WHERE)
         trust, _ = trust_of(found, of_its_own=False, seed=seed)
-        answers = {}
-        for calibrated in (None, trust):
-            model = model_of(found, genes, names, trust=calibrated)
-            predictor = Predictor(model, np.ones(len(genes), dtype=bool), **WHERE)
-            for mode in ("inductive", "transductive"):
-                answer = (
-                    predictor.inductive(query) if mode == "inductive" else predictor.transductive(query, seed=seed)[0]
-                )
-                answers.setdefault(mode, []).append(answer.p)
-    truth = np.searchsorted(labels, truth)
-    return [figures(kind, mode, truth, *both, seed) for mode, both in answers.items()]
+        plain, calibrated = (
+            Predictor(model_of(found, genes, names, trust=told), np.ones(len(genes), dtype=bool), **WHERE)
+            for told in (None, trust)
+        )
+        before = {"inductive": plain.inductive(query), "transductive": plain.transductive(query, seed=seed)[0]}
+        after = {"inductive": calibrated.inductive(query), "transductive": calibrated.transductive(query, seed=seed)[0]}
+    truth, rows = np.searchsorted(labels, truth), []
+    for mode, answer in after.items():
+        rejected = trust.thresholds(RATE, together=mode == "transductive").reject(answer.novelty, answer.p.argmax(1))
+        rows.append(figures(kind, mode, truth, before[mode].p, answer.p, rejected, seed))
+    return rows
 
 
 def figures(
-    kind: str, mode: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, seed: int
+    kind: str, mode: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, rejected: np.ndarray, seed: int
 ) -> dict[str, object]:
     errors = {name: calibration_error(truth, p) for name, p in (("ece_before", before), ("ece_after", after))}
-    return {"kind": kind, "mode": mode, "seed": seed, "n_cells": len(truth)} | errors
+    of_types = [rejected[truth == label].mean() for label in np.unique(truth) if np.sum(truth == label) >= FEWEST]
+    shares = {"rejected": float(rejected.mean()), "rejected_of_a_type": float(max(of_types, default=np.nan))}
+    return {"kind": kind, "mode": mode, "seed": seed, "n_cells": len(truth)} | errors | shares
 
 
 def table(rows: list[dict[str, object]]) -> str:
@@ -135,11 +142,12 @@ def table(rows: list[dict[str, object]]) -> str:
         means = []
         for name in dict.fromkeys(row["name"] for row in own):
             runs = [row for row in own if row["name"] == name]
-            means.append([np.mean([row[figure] for row in runs]) for figure in ("ece_before", "ece_after")])
-            body.append([name, kind[1], f"{len(runs)}", *(f"{error:.4f}" for error in means[-1])])
-        errors = (f"{error:.4f}" for error in np.mean(means, axis=0))
-        body.append([f"**mean, {kind[0]}**", kind[1], f"{len(own)}", *errors])
-    return "\n".join(markdown(["", "mode", "runs", "ECE before", "ECE after"], body))
+            means.append([np.mean([row[figure] for row in runs]) for figure in FIGURES])
+            body.append([name, kind[1], f"{len(runs)}", *(f"{figure:.4f}" for figure in means[-1])])
+        found = (f"{figure:.4f}" for figure in np.mean(means, axis=0))
+        body.append([f"**mean, {kind[0]}**", kind[1], f"{len(own)}", *found])
+    head = ["", "mode", "runs", "ECE before", "ECE after", "called Unknown", "of the type that suffers most"]
+    return "\n".join(markdown(head, body))
 
 
 if __name__ == "__main__":

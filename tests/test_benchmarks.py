@@ -281,20 +281,32 @@ def test_calibration_is_scored_before_and_after_on_hidden_cells(problem):
     cells.obs["batch"] = np.where(given.y < 0, "b", "a")
     cells.obs["cell_type"] = everyone.astype(str)
     rows = calibration.across(cells, "a", "b", 0, 1)
-    assert [(row["mode"], row["n_cells"]) for row in rows] == [("inductive", 50), ("transductive", 50)]
+    rows += calibration.of_a_fold(given.counts, everyone, given.y >= 0, 0, 1)
+    assert [(row["mode"], row["n_cells"]) for row in rows] == 2 * [("inductive", 50), ("transductive", 50)]
     assert all(row["ece_after"] < row["ece_before"] for row in rows)
+    assert all(0 <= row["rejected"] < 0.3 for row in rows)
+
+
+def test_known_cells_called_unknown_are_counted_by_type():
+    truth = np.repeat([0, 1, 2], [40, 60, 5])
+    rejected = np.r_[np.arange(40) < 10, np.arange(60) < 3, np.ones(5, dtype=bool)]
+    p = np.eye(3)[truth]
+    row = calibration.figures("within", "inductive", truth, p, p, rejected, 0)
+    assert row["rejected"] == pytest.approx(18 / 105)
+    assert row["rejected_of_a_type"] == 0.25  # five cells tell little
 
 
 def test_calibration_tables_average_runs_of_a_set_and_then_sets():
     kinds = [("a", "within", 0.1), ("a", "within", 0.3), ("b", "within", 0.5), ("c", "across", 0.9)]
     rows = [
         {"name": name, "kind": kind, "mode": "transductive", "ece_before": before, "ece_after": before / 2}
+        | {"rejected": before / 4, "rejected_of_a_type": before / 5}
         for name, kind, before in kinds
     ]
     text = calibration.table(rows)
-    assert "| a | transductive | 2 | 0.2000 | 0.1000 |" in text
-    assert "| **mean, within** | transductive | 3 | 0.3500 | 0.1750 |" in text
-    assert "| **mean, across** | transductive | 1 | 0.9000 | 0.4500 |" in text
+    assert "| a | transductive | 2 | 0.2000 | 0.1000 | 0.0500 | 0.0400 |" in text
+    assert "| **mean, within** | transductive | 3 | 0.3500 | 0.1750 | 0.0875 | 0.0700 |" in text
+    assert "| **mean, across** | transductive | 1 | 0.9000 | 0.4500 | 0.2250 | 0.1800 |" in text
 
 
 def test_the_interval_excludes_zero_where_the_test_says_so():
