@@ -69,27 +69,25 @@ class Calibration:
     held_out: Literal["folds", "batches"]
     """What was left out in turn for `after` and `risk`: a fifth of the cells, or a batch."""
 
-    def apply(self, p: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    def apply(self, p: np.ndarray, *, first: float = 1.0) -> np.ndarray:
         """Calibrated probabilities, float32, shape (N, C): rows sum to 1, the most probable label stays.
 
         Parameters
         ----------
         p
             Probabilities, shape (N, C).
-        like
-            Those that the same cells get where networks learn as they did when the map was fitted, shape (N, C). Where `p`
-            learned otherwise, it is first tempered so that its mean confidence becomes theirs.
+        first
+            A temperature that comes before the map's own, for probabilities that are not as those were which it was
+            fitted on.
         """
-        if like is not None:
-            p = _tempered(p, self._temperature_as(p, float(self.apply(like).max(1).mean())))
-        tempered = _tempered(p, self.temperature)
+        tempered = _tempered(p, first * self.temperature)
         return _with_confidence(tempered, self._confidence(tempered.max(1))).astype(np.float32)
 
-    def _temperature_as(self, p: np.ndarray, mean_confidence: float) -> float:
-        """The temperature with which calibrated `p` has this confidence on the mean, or as nearly as can be."""
+    def temperature_for(self, p: np.ndarray, mean_confidence: float) -> float:
+        """The temperature `first` with which calibrated `p` has this confidence on the mean, or as nearly as can be."""
 
         def gap(log_temperature: float) -> float:
-            return float(self.apply(_tempered(p, np.exp(log_temperature))).max(1).mean()) - mean_confidence
+            return float(self.apply(p, first=np.exp(log_temperature)).max(1).mean()) - mean_confidence
 
         hot, cold = gap(_LOG_TEMPERATURE[1]), gap(_LOG_TEMPERATURE[0])
         if hot >= 0 or cold <= 0:

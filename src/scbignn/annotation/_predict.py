@@ -13,13 +13,16 @@ from torch import Tensor
 from .._expression import normalize, scale_rows
 from ..graph import Engine, Neighbors, SparseProduct, nearest_neighbors, neighbor_mean
 from ._cell_gnn import Cells
-from ._em import Fit, GeneLevel
+from ._em import GeneLevel
 from ._evidence import N_NEIGHBORS, Evidence, mean_with_self
 from ._fit import fit
 from ._guard import machine_probabilities
 from ._model import Model
 from ._neighbors import cell_graph, cell_neighbors, reference_neighbors
 from ._tokens import Tokens
+
+#: Cells of a query that tell how sure p may be of all.
+_TOLD_BY = 4096
 
 
 class Prediction(NamedTuple):
@@ -183,36 +186,27 @@ class Predictor:
             evidence = Evidence(gene, cell, scores, model.n_components, model.views)
         h, q = np.vstack([reference.h, alone.h]), np.vstack([reference.q, alone.q])
         mine = slice(n_reference, None)
-        together = sp.vstack([reference.x, alone.x], format="csr")
-        y = np.concatenate([reference.y, np.full(x.shape[0], -1)])
-
-        def learn(silent: np.ndarray | None = None) -> Fit:
-            return fit(
-                together,
-                y,
-                len(model.labels),
-                model.config,
-                device=self.device,
-                engine=self.engine,
-                seed=seed,
-                evidence=evidence,
-                transformer=transformer,
-                batches=batches,
-                gene_level=GeneLevel(model.new_gene_gnn(self.device), h, q),
-                silent=silent,
-            )
-
-        found, like = learn(), None
-        if model.trust is not None and model.config.labels_from != "genes":
-            # What p learns of the query's beliefs makes it less sure. It was calibrated on cells of which it learned nothing.
-            like = learn(silent=np.arange(n_reference, len(y))).p[mine]
+        found = fit(
+            sp.vstack([reference.x, alone.x], format="csr"),
+            np.concatenate([reference.y, np.full(x.shape[0], -1)]),
+            len(model.labels),
+            model.config,
+            device=self.device,
+            engine=self.engine,
+            seed=seed,
+            evidence=evidence,
+            transformer=transformer,
+            batches=batches,
+            gene_level=GeneLevel(model.new_gene_gnn(self.device), h, q),
+        )
+        p = found.p[mine]
         if evidence is not None:
-            novelty = self._novelty(alone, own, predicted=found.p[mine].argmax(1))
+            novelty = self._novelty(alone, own, predicted=p.argmax(1))
         points = found.h if model.config.graph_from == "h" else evidence.points
         k, neighbors = min(model.config.n_neighbors, x.shape[0] - 1), None
         if k:
             neighbors = nearest_neighbors(points[mine], k, device=self.device, seed=seed, transformer=transformer)
-        p = self._labels(found.p[mine], alone, like)
+        p = self._labels(p, alone, first=self._temperature(p, x, seed))
         return Prediction(p, found.q[mine], found.h[mine], novelty), neighbors
 
     @torch.no_grad()
@@ -241,11 +235,22 @@ class Predictor:
         total = self.model.reference.scores[near].sum(1) + alone.scores
         return self.model.views.cell_level(alone.profiles, total / (near.shape[1] + 1))
 
-    def _labels(self, p: np.ndarray, alone: _Alone, like: np.ndarray | None = None) -> np.ndarray:
+    def _temperature(self, p: np.ndarray, x: sp.csr_matrix, seed: int) -> float:
+        """What makes p of a query that is looked at together, (n, C), as sure on the mean as it is of each cell by itself.
+
+        What p learns of q's beliefs makes it less sure, and it was calibrated on cells of which it had learned nothing.
+        """
+        if self.model.trust is None or self.model.config.labels_from == "genes":
+            return 1.0
+        cells = np.sort(np.random.default_rng(seed).permutation(len(p))[:_TOLD_BY])
+        by_itself = self.inductive(x[cells]).p
+        return self.model.trust.calibration.temperature_for(p[cells], float(by_itself.max(1).mean()))
+
+    def _labels(self, p: np.ndarray, alone: _Alone, *, first: float = 1.0) -> np.ndarray:
         """Probabilities, calibrated where that can be: p, or what the machine on genes says where the model goes by that."""
         if self.model.config.labels_from == "genes":
             p = machine_probabilities(alone.gene_decisions)
-        return p if self.model.trust is None else self.model.trust.calibration.apply(p, like)
+        return p if self.model.trust is None else self.model.trust.calibration.apply(p, first=first)
 
     def _novelty(
         self, alone: _Alone, cell_decisions: np.ndarray, predicted: np.ndarray | None = None

@@ -62,9 +62,8 @@ def predict(
 
     **Transductive**: the query's cells join the reference's in one graph, and the cell-level network p is trained anew on
     known labels and on what the gene-level network q believes of the query. It sees how query cells resemble one another,
-    which helps where the query differs from the reference as a whole; what is said of a cell depends on the others. How
-    sure p may be is taken from a second p, which learns nothing from what q believes of the query: calibration was measured
-    on cells of which p had learned nothing.
+    which helps where the query differs from the reference as a whole; what is said of a cell depends on the others. Its
+    confidence has the mean that it has in the inductive mode: calibration was measured on cells of which p had learned nothing.
 
     **Inductive**: each cell by itself. q sees its genes, and p attaches it to its nearest reference cells (Eq. 8 on a
     graph with edges from the cell to the reference and none back). The answer does not depend on what else is in the
