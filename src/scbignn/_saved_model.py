@@ -42,7 +42,7 @@ class SavedModel(ABC):
         Raises
         ------
         FileExistsError
-            There is something at `path`, and it is not to be overwritten, or is no saved model.
+            There is something at `path`, and it is not to be overwritten, is no saved model, or holds other files, too.
         """
         write_parts(path, self.kind, self._parts(), overwrite=overwrite)
 

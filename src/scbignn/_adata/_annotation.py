@@ -107,6 +107,22 @@ def prediction_slots(
     ]
 
 
+def check_rejects(trust: Trust | None) -> None:
+    """Labelled cells have told which cells are strange.
+
+    Raises
+    ------
+    ValueError
+        They have not.
+    """
+    if trust is None:
+        msg = (
+            "no label has two labelled cells, one to score and one to score it by, so nothing can be rejected. Label more "
+            "cells, or leave out reject and false_rejection_rate."
+        )
+        raise ValueError(msg)
+
+
 class Rejection(NamedTuple):
     """Which cells are like no label, and how that was told."""
 
@@ -124,15 +140,16 @@ def reject(
 ) -> Rejection | None:
     """The cells to call unknown so that at most this share of known ones is; None where none is to be.
 
-    `together` says whether their scores are of cells moved by what they have in common. With a rate there is trust.
+    `together` says whether their scores are of cells moved by what they have in common.
 
     Raises
     ------
     ValueError
-        The run has no components, so nothing tells which cells are strange.
+        No labelled cell was cross-fitted, or the run has no components, so nothing tells which cells are strange.
     """
     if false_rejection_rate is None:
         return None
+    check_rejects(trust)
     thresholds = trust.thresholds(false_rejection_rate, together=together)
     return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
-from .._adata import read_expression
+from .._adata import check_rejects, read_expression
 from .._check import (
     Batches,
     Expression,
@@ -37,7 +37,7 @@ from .._memory import Size, annotation_memory, check_memory
 from .._ranks import Ranks, join
 from .._settings import settings
 from .._training import choose_device
-from ..annotation import Annotation, Config, Trust, annotate_cells
+from ..annotation import Annotation, Config, annotate_cells
 from ..graph import Engine, choose_engine, describe_search
 
 logger = logging.getLogger(__name__)
@@ -265,22 +265,6 @@ def rejection_rate(
         )
         raise ValueError(msg)
     return rate
-
-
-def check_rejects(trust: Trust | None) -> None:
-    """Labelled cells have told which cells are strange.
-
-    Raises
-    ------
-    ValueError
-        They have not.
-    """
-    if trust is None:
-        msg = (
-            "no label has two labelled cells, one to score and one to score it by, so nothing can be rejected. Label more "
-            "cells, or leave out reject and false_rejection_rate."
-        )
-        raise ValueError(msg)
 
 
 def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engine]:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 from anndata import AnnData
 
-from .._adata import ExpressionRows, prediction_slots, write_slots
+from .._adata import ExpressionRows, check_rejects, prediction_slots, write_slots
 from .._check import (
     check_anndata,
     check_new_key,
@@ -29,7 +29,7 @@ from .._settings import settings
 from .._training import progress_bar
 from ..annotation import Model, Prediction, Predictor
 from ..graph import Engine, Neighbors, describe_search
-from ._learn import check_rejects, choose, rejection_rate
+from ._learn import choose, rejection_rate
 from ._model_genes import match_genes, model_columns
 from ._on_cluster import check_client, predict_on_cluster
 
