@@ -403,3 +403,13 @@ def test_negative_values_are_refused(data):
     adata.X = sp.csr_matrix(adata.X.toarray() - 1)
     with pytest.raises(ValueError, match="negative values"):
         tl.infer_grn(adata, data[1], config=FAST)
+
+
+def test_few_cells_say_little(data, caplog):
+    adata, network = data
+    with caplog.at_level("WARNING", "scbignn"):
+        tl.infer_grn(adata[:19], network, config=RIDGE, copy=True)
+    assert "19 cells say next to nothing of how genes go together" in caplog.text
+    caplog.clear()
+    tl.infer_grn(adata[:20], network, config=RIDGE, copy=True)
+    assert caplog.text == ""

@@ -390,3 +390,14 @@ def test_no_label_has_two_cells(contents, monkeypatch, caplog):
     assert "confidence is not calibrated" in caplog.text
     assert "calibration" not in adata.uns["scbignn"]
     assert "scbignn_novelty" not in adata.obs
+
+
+@pytest.mark.parametrize("all_novel", [False, True])
+def test_the_log_says_how_many_are_rejected_and_that_very_many_have_a_reason(model, query, caplog, all_novel):
+    query = query[is_novel(query) == all_novel].copy()
+    with caplog.at_level("INFO", "scbignn"):
+        scbignn.tl.predict(query, model, mode="inductive", false_rejection_rate=0.1)
+    n = int((query.obs["scbignn"] == "Unknown").sum())
+    (line,) = [record.getMessage() for record in caplog.records if "are called Unknown" in record.getMessage()]
+    assert line.startswith(f"{n} of {query.n_obs} cells are called Unknown, {100 * n / query.n_obs:.0f} %, where 10 %")
+    assert ("of another batch" in line) == all_novel

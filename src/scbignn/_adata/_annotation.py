@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from copy import deepcopy
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -30,6 +31,11 @@ from ..annotation import (
 )
 from ..graph import Neighbors, connectivities
 from ._slots import Slot, gene_overlap_record
+
+logger = logging.getLogger(__name__)
+
+#: From so many times the asked share of rejected cells on, there is a reason.
+_MANY = 4
 
 
 def annotation_slots(
@@ -151,7 +157,18 @@ def reject(
         return None
     check_rejects(trust)
     thresholds = trust.thresholds(false_rejection_rate, together=together)
-    return Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
+    rejection = Rejection(thresholds.reject(found.novelty, found.p.argmax(1)), thresholds)
+    share, asked = rejection.cells.mean(), thresholds.false_rejection_rate
+    logger.info(
+        "%d of %d cells are called %s, %.0f %%, where %.0f %% of cells like the labelled ones may be%s",
+        rejection.cells.sum(),
+        len(rejection.cells),
+        UNKNOWN,
+        100 * share,
+        100 * asked,
+        ": many are of types without a label, or of another batch" if share > _MANY * asked else "",
+    )
+    return rejection
 
 
 def _trust_tables(trust: Trust | None, rejection: Rejection | None, names: list[str]) -> dict[str, Any]:

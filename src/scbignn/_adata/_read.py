@@ -149,6 +149,8 @@ def read_groups(adata: AnnData, groupby: str | None) -> list[Group]:
         No group is large enough.
     """
     if groupby is None:
+        if adata.n_obs < _MIN_GROUP:
+            logger.warning("%d cells say next to nothing of how genes go together", adata.n_obs)
         return [Group("", np.arange(adata.n_obs))]
     column = one_column(adata.obs, groupby, "groupby")
     names = column.astype("str").to_numpy()
