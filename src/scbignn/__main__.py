@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ._settings import settings
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-_NOTHING: Mapping[str, Path | None] = MappingProxyType({})
 #: The settings of each way to say more or less.
 _SAID = {
     "usual": {"verbosity": 2},
@@ -299,7 +297,7 @@ def _check_input(path: Path) -> None:
 
 
 def _check_output(
-    path: Path, example: str, *, option: str = "-o", others: Mapping[str, Path | None] = _NOTHING
+    path: Path, example: str, *, option: str = "-o", others: Mapping[str, Path | None] | None = None
 ) -> None:
     """A file that can be written, and is none of the others, which stand by what names them."""
     if not path.parent.is_dir():
@@ -308,7 +306,7 @@ def _check_output(
     if path.is_dir():
         msg = f"{path} is a folder. Name a file with {option}, such as {path / example}."
         raise IsADirectoryError(msg)
-    same = [name for name, other in others.items() if other is not None and other.resolve() == path.resolve()]
+    same = [name for name, other in (others or {}).items() if other is not None and other.resolve() == path.resolve()]
     if same:
         msg = f"{option} {path} is the file of {same[0]}, which would be lost. Name another file with {option}."
         raise ValueError(msg)

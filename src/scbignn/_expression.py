@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -58,6 +59,15 @@ def chunks(x: sp.csr_matrix | Rows) -> Iterator[sp.csr_matrix]:
         return
     for start in range(0, x.shape[0], CHUNK_ROWS):
         yield x[start : start + CHUNK_ROWS]
+
+
+def digest(x: sp.csr_matrix | Rows) -> str:
+    """SHA-256 of shape and values of canonical rows, wherever the matrix lies."""
+    found = hashlib.sha256(str(x.shape).encode())
+    for rows in chunks(x):
+        for part in (rows.indptr, rows.indices, rows.data):
+            found.update(np.ascontiguousarray(part))
+    return found.hexdigest()
 
 
 def columns(x: sp.csr_matrix | Rows, genes: np.ndarray) -> sp.csr_matrix:

@@ -80,7 +80,8 @@ class SavedModel(ABC):
     ) -> str:
         """Share the model on the Hugging Face Hub, with a card that says what it is. Needs the extra `scbignn[hub]`.
 
-        Mind who may see it: what a model holds of the cells that it learned from is said where its class is described.
+        Mind who may see it: a model of :func:`scbignn.tl.fit` holds the expression of its panel for every reference cell; one of
+        :func:`scbignn.tl.fit_clusters` holds no cells.
 
         Parameters
         ----------

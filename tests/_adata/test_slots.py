@@ -41,6 +41,24 @@ def test_all_slots_or_none(furnished, contents, monkeypatch, error, old):
 OLD = [np.arange(60.0), np.zeros((60, 3)), sp.csr_matrix((60, 60)), np.eye(40), "text", 0]
 
 
+def test_lazy_tables_are_read_with_the_slots_or_stay_lazy(adata, tmp_path):
+    pytest.importorskip("xarray")
+    if not hasattr(anndata.experimental, "read_lazy"):
+        pytest.skip("this anndata has no read_lazy")
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    lazy = anndata.experimental.read_lazy(tmp_path / "cells.h5ad")
+    obs, var = lazy.obs, lazy.var
+    fits, does_not = Slot("obs", "new", np.arange(lazy.n_obs)), Slot("obsm", "short", np.ones((2, 2)))
+    with pytest.raises(ValueError, match="short"):
+        write_slots(lazy, [fits, does_not])
+    assert (type(lazy.obs), type(lazy.var)) == (type(obs), type(var))
+    assert list(lazy.obs.columns) == list(obs.columns)
+    assert "new" not in lazy.obs.columns
+    write_slots(lazy, [fits])
+    pd.testing.assert_frame_equal(lazy.obs.drop(columns="new"), adata.obs, check_like=True)
+    assert isinstance(lazy.var, pd.DataFrame)
+
+
 def test_a_value_that_does_not_fit_leaves_nothing_behind(furnished, contents):
     before = contents(furnished)
     with pytest.raises(ValueError):

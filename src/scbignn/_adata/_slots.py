@@ -28,8 +28,8 @@ def write_slots(adata: AnnData, slots: list[Slot]) -> None:
 
     What `anndata.experimental.read_lazy` left on disk of obs and var is read into memory.
     """
-    before, lazy = [], {name: getattr(adata, name) for name in ("obs", "var")}
-    lazy = {name: table for name, table in lazy.items() if not isinstance(table, pd.DataFrame)}
+    before, tables = [], {name: getattr(adata, name) for name in ("obs", "var")}
+    lazy = {name: table for name, table in tables.items() if not isinstance(table, pd.DataFrame)}
     try:
         for attribute, table in lazy.items():
             setattr(adata, attribute, in_memory(table))

@@ -15,7 +15,6 @@ from ._arguments import (
 from ._columns import (
     Batches,
     Labels,
-    batch_column,
     batch_names,
     gene_names,
     in_memory,
@@ -51,7 +50,6 @@ __all__ = [
     "Batches",
     "Expression",
     "Labels",
-    "batch_column",
     "batch_names",
     "cell_pairs",
     "check_anndata",

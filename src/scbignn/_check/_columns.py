@@ -111,7 +111,7 @@ def read_batches(adata: AnnData, batch_key: str | None, labels: Labels | None = 
     """
     if batch_key is None:
         return None
-    column = batch_column(adata, batch_key)
+    column = one_column(adata.obs, batch_key, "batch_key")
     lacking = adata.obs_names[column.isna().to_numpy()]
     if len(lacking):
         where = f"adata.obs[{batch_key!r}]"
@@ -160,19 +160,6 @@ def _warn_of_labels_in_one_batch(batches: np.ndarray, labels: Labels) -> None:
             counted(len(alone), "label"),
             some(alone),
         )
-
-
-def batch_column(adata: AnnData, batch_key: str) -> pd.Series:
-    """The one column of that name.
-
-    Raises
-    ------
-    KeyError
-        There is none.
-    ValueError
-        There are several.
-    """
-    return one_column(adata.obs, batch_key, "batch_key")
 
 
 def in_memory(table: Any) -> pd.DataFrame:

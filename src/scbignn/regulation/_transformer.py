@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checkpoints import Keeper, below, prefixed
+from .._expression import digest
 from .._layers import linear, mlp
 from .._training import Schedule, progress_bar, train
 from ._config import Config
@@ -156,7 +156,7 @@ def fit_transformer(
     network.start(z)
     n_context = min(config.encoder_context, n_genes)
     n_hidden = max(1, round(config.hidden_share * n_context))
-    fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), "expression": _digest(x)}
+    fingerprint = {"config": config.to_dict(), "seed": seed, "device": str(device), "expression": digest(x)}
     keeper = Keeper(checkpoint, fingerprint, generator)
     if keeper.n_finished:
         network.load_state_dict(below(keeper.finished, "module"))
@@ -189,10 +189,3 @@ def fit_transformer(
     history = [{"epoch": number, "loss": epoch.loss} for number, epoch in enumerate(epochs)]
     keeper.finish_stage(prefixed(module=network.state_dict()), history)
     return network, history
-
-
-def _digest(x: sp.csr_matrix) -> str:
-    digest = hashlib.sha256(str(x.shape).encode())
-    for part in (x.indptr, x.indices, x.data):
-        digest.update(np.ascontiguousarray(part))
-    return digest.hexdigest()

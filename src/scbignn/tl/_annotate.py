@@ -208,6 +208,20 @@ def annotate(
     ['type 0', 'type 1', 'type 2']
     """
     check_mode(mode)
+    training = {
+        "batch_key": batch_key,
+        "unlabeled_category": unlabeled_category,
+        "layer": layer,
+        "n_top_genes": n_top_genes,
+        "n_neighbors": n_neighbors,
+        "transformer": transformer,
+        "config": config,
+        "device": device,
+        "backend": backend,
+        "devices": devices,
+        "num_nodes": num_nodes,
+        "checkpoint_dir": checkpoint_dir,
+    }
     if reference is not None:
         check_anndata(adata, in_memory=False)
         check_writable(adata, copy=copy)
@@ -226,19 +240,8 @@ def annotate(
                     names[shared],
                     labels_key,
                     told=told,
-                    batch_key=batch_key,
-                    unlabeled_category=unlabeled_category,
-                    layer=layer,
-                    n_top_genes=n_top_genes,
-                    n_neighbors=n_neighbors,
-                    transformer=transformer,
-                    config=config,
-                    device=device,
-                    backend=backend,
-                    devices=devices,
-                    num_nodes=num_nodes,
                     rng=rng,
-                    checkpoint_dir=checkpoint_dir,
+                    **training,
                 )
             found = predict(
                 adata,
@@ -271,23 +274,12 @@ def annotate(
     learned = learn(
         adata,
         labels_key,
-        batch_key=batch_key,
         verb="annotate",
-        unlabeled_category=unlabeled_category,
         may_be_complete=False,
-        layer=layer,
-        n_top_genes=n_top_genes,
-        n_neighbors=n_neighbors,
-        transformer=transformer,
-        config=config,
-        device=device,
-        backend=backend,
-        devices=devices,
-        num_nodes=num_nodes,
         rng=rng,
-        checkpoint_dir=checkpoint_dir,
         reject=reject,
         false_rejection_rate=false_rejection_rate,
+        **training,
     )
     target = adata.copy() if copy else adata
     slots = annotation_slots(

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 
 from .._adata import Slot, label_colors, write_slots
-from .._check import Labels, batch_column, batch_names, check_anndata, check_free, check_writable, some
+from .._check import Labels, batch_names, check_anndata, check_free, check_writable, one_column, some
 from .._checkpoints import end_run
 from .._keys import CrossValidationKeys
 from .._training import progress_bar
@@ -186,7 +186,7 @@ def _dealt(labels: Labels, n_splits: int, seed: int) -> tuple[np.ndarray, list[s
 
 def _by_batch(adata: AnnData, batch_key: str, labels: Labels) -> tuple[np.ndarray, list[str], np.ndarray]:
     """A fold for each labelled cell, the names of the folds, and batch codes of all cells."""
-    column = batch_column(adata, batch_key)
+    column = one_column(adata.obs, batch_key, "batch_key")
     known = labels.codes >= 0
     lacking = adata.obs_names[column.isna().to_numpy() & known]
     if len(lacking):

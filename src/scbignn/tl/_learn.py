@@ -31,7 +31,7 @@ from .._check import (
     read_batches,
     read_labels,
 )
-from .._expression import Rows, chunks
+from .._expression import Rows, digest
 from .._keys import UNKNOWN
 from .._memory import Size, annotation_memory, check_memory
 from .._ranks import Ranks, join
@@ -274,14 +274,10 @@ def choose(device: str | torch.device, backend: str) -> tuple[torch.device, Engi
 
 
 def _fingerprint(x: sp.csr_matrix | Rows, labels: Labels, batches: Batches | None, transformer: Any) -> dict[str, Any]:
-    digest = hashlib.sha256(str(x.shape).encode())
-    for rows in chunks(x):
-        for part in (rows.indptr, rows.indices, rows.data):
-            digest.update(np.ascontiguousarray(part))
     codes = hashlib.sha256(labels.codes).hexdigest()
     of_batches = None if batches is None else hashlib.sha256(batches.codes).hexdigest()
     return {
-        "expression": digest.hexdigest(),
+        "expression": digest(x),
         "labels": [codes, *labels.names],
         "batches": of_batches,
         "transformer": describe_search(transformer),
